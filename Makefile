@@ -1,0 +1,58 @@
+# Everything runs from .venv, which any of these targets makes when it is missing or older than
+# pyproject.toml. Needed beforehand: Python 3.11 or newer with pip, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Stands only while the environment is whole: it goes before an installation and comes back after.
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs clean distclean environment
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Fit and score drawn photos of a machined part (offline, under a minute)
+	@$(BIN)/python examples/demo.py
+
+test: $(READY) ## Run the tests and the examples in the docstrings
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+docs: $(READY) ## Build the documentation into docs/_build/html
+	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+clean: ## Remove what the targets made, but for the environment
+	rm -rf dist docs/_build docs/auto_examples docs/generated demo_output
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environment as well
+	rm -rf $(VENV)
+
+# An environment without the stamp was left half-made, and is made anew.
+$(READY): pyproject.toml
+	@test -e $@ || $(MAKE) --no-print-directory environment
+	@rm -f $@
+	@echo "Installing skpadim and what it needs (torch and its CUDA libraries are about 5 GB)"
+	@$(BIN)/uv pip install --python $(BIN)/python --editable '.[dev]'
+	@touch $@
+
+# The pip of $(PYTHON) installs uv, and uv the rest, many times faster. Without ensurepip, which
+# Debian packs apart from Python.
+environment:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "skpadim needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; \
+	    exit 1; }
+	@$(PYTHON) -m pip --version > /dev/null || { \
+	    echo "skpadim's set-up needs pip; leave an active virtual environment that has none, or" >&2; \
+	    echo "install it (on Debian and Ubuntu: apt install python3-pip)" >&2; \
+	    exit 1; }
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet uv

@@ -1,0 +1,16 @@
+"""skpadim: PaDiM as scikit-learn estimators. Learn good parts from photos, find defects, show where."""
+
+from .channels import RandomChannelSelector
+from .detector import PaDiMDetector
+from .features import CNNFeatureTransformer, FeaturePyramid
+from .gaussian import PatchGaussian
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CNNFeatureTransformer",
+    "FeaturePyramid",
+    "PaDiMDetector",
+    "PatchGaussian",
+    "RandomChannelSelector",
+]

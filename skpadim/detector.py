@@ -1,0 +1,298 @@
+"""PaDiMDetector: the facade. It owns streaming, thresholds, and maps in image coordinates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import OutlierMixin, _fit_context
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .callbacks import CallbackSupportMixin, report_batches, with_callbacks
+from .channels import RandomChannelSelector
+from .features import CNNFeatureTransformer, FeaturePyramid, describe_image_input
+from .gaussian import PatchGaussian
+from .images import ImageBatch, centre_window, check_images
+from .randomness import draw_seed
+from .state import Estimator, rolls_back
+
+_STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
+
+
+class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
+    """Learn good parts from photos alone, find defects, show where they are.
+
+    Patch Distribution Modeling (Defard et al. 2020, arXiv:2011.08785): a frozen CNN turns every image patch
+    into an embedding, each patch position of the good images gets a multivariate Gaussian, and the
+    Mahalanobis distance of a new patch to its Gaussian is its anomaly score. The threshold comes from exact
+    leave-one-out scores of the good images.
+
+    Parameters
+    ----------
+    backbone : str or nn.Module, default="resnet18"
+        A name from ``torchvision.models.list_models()``, or a network that torch.fx can trace.
+    layers : sequence of str, default=("layer1", "layer2", "layer3")
+        Layers whose outputs make the embedding.
+    n_channels : int, "auto" or None, default="auto"
+        Channels to keep, drawn at random. "auto": 100, or all where there are fewer. None: all.
+    weights : str, path or None, default="DEFAULT"
+        torchvision's weights by name, the path of a state-dict file, or None: random weights.
+    image_size : int or (int, int), default=224
+        Height and width in pixels to which every image is resized, its aspect not kept.
+    crop_size : int, (int, int) or None, default=None
+        Height and width of the centre that is cut out after resizing. None: all.
+    epsilon : float or "auto", default=0.01
+        Added to every variance. "auto": 1 % of the mean feature variance.
+    sigma : float, default=4.0
+        Standard deviation in pixels of the Gaussian that smooths the map.
+    false_alarm_rate : float, default=0.05
+        Share of good images that ``predict`` may call anomalies.
+    n_calibration : int, default=500
+        Leave-one-out scores are computed for this many training images at most, drawn at random.
+    batch_size : int, default=32
+        Images that the network sees at a time. No result depends on it.
+    n_jobs : int or None, default=None
+        Threads that decode image files while the network runs. None: 2. -1: one per processor.
+    device : str or None, default=None
+        A torch device. None: the first GPU, or the CPU without one.
+    random_state : int, RandomState instance or None, default=0
+        Decides the channels, random weights, and the calibration sample.
+
+    Attributes
+    ----------
+    pipeline_ : Pipeline
+        The fitted steps "features", "channels" and "gaussian".
+    channel_indices_ : ndarray of shape (n_channels,)
+        The channels kept; they index the concatenated embedding, layers in the order given.
+    loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
+        Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    offset_ : float
+        Minus the threshold: ``decision_function`` is ``score_samples - offset_``.
+
+    See Also
+    --------
+    CNNFeatureTransformer, RandomChannelSelector, PatchGaussian : The steps, for a Pipeline of your own.
+
+    References
+    ----------
+    .. [1] T. Defard, A. Setkov, A. Loesch, R. Audigier, "PaDiM: a Patch Distribution Modeling Framework for
+       Anomaly Detection and Localization", ICPR Workshops, 2021.
+
+    Examples
+    --------
+    >>> from skpadim import PaDiMDetector
+    >>> from skpadim.datasets import make_inspection_images
+    >>> photos = make_inspection_images(n_train=20, n_good=1, n_defective=1, image_size=64)
+    >>> detector = PaDiMDetector(weights=None, image_size=64).fit(photos.X_train)
+    >>> detector.score_samples(photos.X_test).shape
+    (2,)
+    >>> detector.anomaly_map(photos.X_test).shape
+    (2, 64, 64)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        name: constraint
+        for step in _STEPS
+        for name, constraint in step._parameter_constraints.items()
+    }
+
+    def __init__(
+        self,
+        backbone: str | nn.Module = "resnet18",
+        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        n_channels: int | str | None = "auto",
+        *,
+        weights: str | os.PathLike[str] | None = "DEFAULT",
+        image_size: int | tuple[int, int] = 224,
+        crop_size: int | tuple[int, int] | None = None,
+        epsilon: float | str = 0.01,
+        sigma: float = 4.0,
+        false_alarm_rate: float = 0.05,
+        n_calibration: int = 500,
+        batch_size: int = 32,
+        n_jobs: int | None = None,
+        device: str | torch.device | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.layers = layers
+        self.n_channels = n_channels
+        self.weights = weights
+        self.image_size = image_size
+        self.crop_size = crop_size
+        self.epsilon = epsilon
+        self.sigma = sigma
+        self.false_alarm_rate = false_alarm_rate
+        self.n_calibration = n_calibration
+        self.batch_size = batch_size
+        self.n_jobs = n_jobs
+        self.device = device
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @rolls_back
+    @with_callbacks
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Learn from photos of good parts, a batch at a time.
+
+        Parameters
+        ----------
+        X : images
+            An array (n, h, w) or (n, h, w, 3), uint8, uint16 or float in [0, 1]; a list or array of file
+            paths; a list of PIL images or of arrays of any sizes; a torch tensor (n, 3, h, w). At least
+            three.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter is out of range or an image cannot be read; the message names it. The detector
+            is left as it was.
+        """
+        images = check_images(X, min_images=3)
+        features, channels, gaussian = self._make_steps()
+        features.fit(X)
+        channels.fit(FeaturePyramid([np.empty((0, *shape)) for shape in features.level_shapes_]))
+        n_batches = -(-len(images) // self.batch_size)
+        batches = report_batches(self, features.batches(X), n_batches, X)
+        selected = (channels.select(features.extract(batch)) for batch in batches)
+        gaussian.fit_stream(selected, features.input_size)
+        self.pipeline_ = Pipeline(
+            [("features", features), ("channels", channels), ("gaussian", gaussian)]
+        )
+        return self
+
+    def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
+        """Make the three steps, each with the detector's parameters that it has."""
+        own = self.get_params(deep=False)
+        own["random_state"] = draw_seed(self.random_state)
+        features, channels, gaussian = (
+            step(**{name: own[name] for name in step._parameter_constraints}) for step in _STEPS
+        )
+        return features, channels, gaussian
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Compute the normality of images: minus the maximum of their anomaly maps.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+            Higher = more normal.
+        """
+        gaussian = self._fitted_steps()[2]
+        return -np.concatenate(
+            [gaussian.image_scores(distances) for _, distances in self._distances(X)]
+        )
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Compute ``score_samples(X) - offset_``: negative for anomalies.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Tell good parts from anomalies.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+            +1 good, -1 anomaly.
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def anomaly_map(
+        self, X: Any, *, original_size: bool = False
+    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        """Show where images are anomalous.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+        original_size : bool, default=False
+            Resample each map (bilinear) to the size of its image before resizing. What ``crop_size`` cut
+            away was not looked at, and is NaN.
+
+        Returns
+        -------
+        ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
+            Higher = more anomalous; smoothed Mahalanobis distances. ``score_samples`` is minus the maximum
+            at the size that the network sees.
+        """
+        gaussian = self._fitted_steps()[2]
+        batches = ((batch, gaussian.maps(distances).cpu()) for batch, distances in self._distances(X))
+        if not original_size:
+            return np.concatenate([maps.numpy() for _, maps in batches])
+        return [
+            self._at_original_size(single, size)
+            for batch, maps in batches
+            for single, size in zip(maps, batch.original_sizes, strict=True)
+        ]
+
+    @property
+    def offset_(self) -> float:
+        """Minus the threshold on the image score."""
+        return self._fitted_steps()[2].offset_
+
+    @property
+    def loo_scores_(self) -> NDArray[np.float64]:
+        """Leave-one-out anomaly scores of training images."""
+        return self._fitted_steps()[2].loo_scores_
+
+    @property
+    def channel_indices_(self) -> NDArray[np.int64]:
+        """Channels kept of the concatenated embedding."""
+        return self._fitted_steps()[1].channel_indices_
+
+    def _fitted_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
+        check_is_fitted(self)
+        features, channels, gaussian = self.pipeline_.named_steps.values()
+        return features, channels, gaussian
+
+    def _distances(self, X: Any) -> Iterator[tuple[ImageBatch, Tensor]]:
+        """Yield every batch of images with its distances, on the device."""
+        features, channels, gaussian = self._fitted_steps()
+        for batch in features.batches(X):
+            yield batch, gaussian.distances(channels.select(features.extract(batch)))
+
+    def _at_original_size(self, single: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Resample a map to the size of its image; what was cropped away is NaN."""
+        features = self._fitted_steps()[0]
+        whole = single.new_full(features.resized_size, torch.nan)
+        whole[centre_window(features.resized_size, features.input_size)] = single
+        resampled = functional.interpolate(whole[None, None], size=size, mode="bilinear")
+        return resampled[0, 0].numpy()
+
+    def __sklearn_tags__(self) -> Tags:
+        return describe_image_input(super().__sklearn_tags__())

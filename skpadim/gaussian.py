@@ -1,0 +1,421 @@
+"""PatchGaussian: a Gaussian per patch, from moments to factor to Mahalanobis maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OutlierMixin, _fit_context
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_n_features,
+    assert_all_finite,
+    check_is_fitted,
+    validate_data,
+)
+from torch import Tensor
+
+from .calibration import Reservoir, conformal_threshold
+from .features import FeaturePyramid, resolve_device
+from .kernels.leave_one_out import factor_and_leave_one_out
+from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
+from .kernels.scoring import Scorer
+from .kernels.whitening import NotPositiveDefiniteError
+from .randomness import draw_seed
+from .state import Estimator, rolls_back
+
+# epsilon="auto" is this share of the mean feature variance.
+_AUTO_EPSILON = 0.01
+# Rows are taken so many at a time that their features, or their maps, take about this much memory.
+_CHUNK_BYTES = 2**25
+# Leaving one image out must leave two, which have a covariance.
+_MIN_IMAGES = 3
+
+
+class PatchGaussian(OutlierMixin, Estimator):
+    """A multivariate Gaussian at every patch position, and the distance of new patches to it.
+
+    Defard et al. (2020), section III-B. The covariance of a patch is ``numpy.cov`` of its embeddings plus
+    ``epsilon`` on the diagonal. Neighbouring patches share the features of coarse layers, hence the leading
+    blocks of their covariances; these are kept and factored once. Nothing is approximated.
+
+    Parameters
+    ----------
+    epsilon : float or "auto", default=0.01
+        Added to every variance, in the units of the features squared. 0.01 is the paper's. "auto": 1 % of
+        the mean feature variance, for networks whose features are not scaled like ResNet's.
+    sigma : float, default=4.0
+        Standard deviation in pixels of the Gaussian that smooths the map. 0: none.
+    false_alarm_rate : float, default=0.05
+        Share of good images that ``predict`` may call anomalies.
+    n_calibration : int, default=500
+        Leave-one-out scores are computed for this many training images at most, drawn at random.
+    device : str or None, default=None
+        A torch device. None: the first GPU, or the CPU without one.
+    random_state : int, RandomState instance or None, default=0
+        Decides which training images calibrate the threshold where there are more than ``n_calibration``.
+
+    Attributes
+    ----------
+    location_ : list of ndarray of shape (channels, height, width)
+        Mean features, per layer.
+    whitening_ : list of ndarray of shape (rows, columns, channels, channels of this and coarser layers)
+        Rows of the inverse Cholesky factors, for every distinct patch of the layers coarse to fine.
+    epsilon_ : float
+        What was added to every variance.
+    loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
+        Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    offset_ : float
+        Minus the conformal quantile of ``loo_scores_``: ``decision_function`` is ``score_samples - offset_``.
+    level_shapes_ : list of (int, int, int)
+        Channels, height and width of every layer.
+    image_size_ : (int, int)
+        Height and width in pixels of the maps.
+    n_samples_seen_ : int
+        Number of training images.
+    n_features_in_ : int
+        Channels of the embedding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skpadim import PatchGaussian
+    >>> rng = np.random.default_rng(0)
+    >>> gaussian = PatchGaussian().fit(rng.normal(size=(100, 3)))
+    >>> gaussian.predict([[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]])
+    array([ 1, -1])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "sigma": [Interval(Real, 0, None, closed="left")],
+        "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
+        "n_calibration": [Interval(Integral, 1, None, closed="left")],
+        "device": [str, torch.device, None],
+        "random_state": ["random_state"],
+    }
+
+    _rebuilt = ("_scorer",)
+
+    def __init__(
+        self,
+        epsilon: float | str = 0.01,
+        *,
+        sigma: float = 4.0,
+        false_alarm_rate: float = 0.05,
+        n_calibration: int = 500,
+        device: str | torch.device | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.epsilon = epsilon
+        self.sigma = sigma
+        self.false_alarm_rate = false_alarm_rate
+        self.n_calibration = n_calibration
+        self.device = device
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @rolls_back
+    def fit(self, X: FeaturePyramid | ArrayLike, y: object = None) -> Self:
+        """Fit a Gaussian at every patch position.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+            Features of good images, at least three. An array of two dimensions is one patch.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If X has fewer than three images, is not finite, or has a covariance without Cholesky factor.
+        """
+        pyramid = self._check(X, reset=True)
+        return self.fit_stream(self._chunks(pyramid), pyramid.image_size)
+
+    @rolls_back
+    def fit_stream(self, batches: Iterable[Sequence[Tensor]], image_size: tuple[int, int]) -> Self:
+        """Fit on a stream of batches, in constant memory.
+
+        Parameters
+        ----------
+        batches : iterable of sequence of Tensor of shape (n, channels, h, w)
+            For every batch its features, one tensor per layer, on the device.
+        image_size : (int, int)
+            Height and width in pixels of the images.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        moments, reservoir = self._accumulate(batches)
+        self.image_size_ = tuple(image_size)
+        self.n_samples_seen_ = moments.n_images
+        self.epsilon_ = self._resolve_epsilon(moments)
+        images = reservoir.rows()
+        dtype = images[0][0].dtype
+        try:
+            whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
+        except NotPositiveDefiniteError:
+            raise ValueError(
+                f"epsilon={self.epsilon_:.3g} is too small: a covariance of "
+                f"{moments.comoments[-1].shape[3]} channels from {moments.n_images} images has no Cholesky "
+                "factor. Raise epsilon (the paper's is 0.01), or pass epsilon='auto'."
+            ) from None
+        means = [mean.permute(2, 0, 1).to(dtype).cpu().numpy() for mean in moments.means]
+        self.location_ = [means[depth] for depth in np.argsort(self._coarse_to_fine())]
+        self.whitening_ = [part.cpu().numpy() for part in whitening]
+        self._scorer = self._build_scorer(dtype)
+        self.loo_scores_ = self.image_scores(loo.sqrt_())
+        self.offset_ = -conformal_threshold(self.loo_scores_, self.false_alarm_rate)
+        return self
+
+    def mahalanobis(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
+        """Compute the Mahalanobis distance of every patch to its Gaussian.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n, h, w)
+            On the finest grid of patches; not squared.
+        """
+        return np.concatenate([part.cpu().numpy() for part in self._distances(X)])
+
+    def anomaly_map(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
+        """Compute anomaly maps in pixels: the distances upsampled (bilinear) and smoothed.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n, height, width)
+            Higher = more anomalous.
+        """
+        return np.concatenate([self.maps(part).cpu().numpy() for part in self._distances(X)])
+
+    def score_samples(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.float64]:
+        """Compute the normality of images: minus the maximum of their anomaly maps.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Higher = more normal.
+        """
+        return -np.concatenate([self.image_scores(part) for part in self._distances(X)])
+
+    def decision_function(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.float64]:
+        """Compute ``score_samples(X) - offset_``: negative for anomalies.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.int64]:
+        """Tell good images from anomalies.
+
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            +1 good, -1 anomaly.
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def distances(self, levels: Sequence[Tensor]) -> Tensor:
+        """Compute the Mahalanobis distances of a batch on the device.
+
+        Parameters
+        ----------
+        levels : sequence of Tensor of shape (n, channels, h, w)
+            One per layer.
+
+        Returns
+        -------
+        Tensor of shape (n, h, w)
+        """
+        scorer = self._fitted_scorer()
+        ordered = [levels[index] for index in self._coarse_to_fine()]
+        dtype = torch.promote_types(ordered[0].dtype, scorer.rows.dtype)
+        if dtype != scorer.rows.dtype:
+            scorer = self._build_scorer(dtype)
+        return scorer.distances(ordered)
+
+    def maps(self, distances: Tensor) -> Tensor:
+        """Upsample and smooth the distances of a batch, on the device.
+
+        Parameters
+        ----------
+        distances : Tensor of shape (n, h, w)
+
+        Returns
+        -------
+        Tensor of shape (n, height, width)
+        """
+        return self._fitted_scorer().maps(distances)
+
+    def image_scores(self, distances: Tensor) -> NDArray[np.float64]:
+        """Compute the anomaly scores of a batch: the maximum of each map.
+
+        Parameters
+        ----------
+        distances : Tensor of shape (n, h, w)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Higher = more anomalous.
+        """
+        height, width = self.image_size_
+        parts = distances.split(max(1, _CHUNK_BYTES // (8 * height * width)))
+        scores = torch.cat([self.maps(part).amax((1, 2)) for part in parts])
+        return scores.cpu().numpy().astype(np.float64)
+
+    def get_covariance(self, row: int = 0, column: int = 0) -> NDArray[np.float64]:
+        """Compute the covariance of one patch, ``epsilon_`` on its diagonal included.
+
+        Parameters
+        ----------
+        row, column : int
+            The patch on the finest grid.
+
+        Returns
+        -------
+        ndarray of shape (n_channels, n_channels)
+            Channels in the order of the embedding.
+        """
+        check_is_fitted(self)
+        order = self._coarse_to_fine()
+        rows = self._fitted_scorer().whitening_of_patch(row, column).double()
+        factor = torch.linalg.inv(rows)
+        edges = np.cumsum([0, *(shape[0] for shape in self.level_shapes_)])
+        channels = np.concatenate([np.arange(edges[index], edges[index + 1]) for index in order])
+        place = np.argsort(channels)
+        return (factor @ factor.mT).cpu().numpy()[np.ix_(place, place)]
+
+    def _accumulate(self, batches: Iterable[Sequence[Tensor]]) -> tuple[Moments, Reservoir]:
+        moments = None
+        reservoir = Reservoir(self.n_calibration, draw_seed(self.random_state))
+        for given in batches:
+            if moments is None:
+                self.level_shapes_ = [tuple(level.shape[1:]) for level in given]
+                shapes = [self.level_shapes_[index] for index in self._coarse_to_fine()]
+                moments = empty_moments(shapes, given[0].device)
+            levels = [given[index] for index in self._coarse_to_fine()]
+            add_batch(moments, levels)
+            reservoir.add([level.permute(0, 2, 3, 1) for level in levels])
+        n_images = 0 if moments is None else moments.n_images
+        if moments is None or n_images < _MIN_IMAGES:
+            raise ValueError(
+                f"Found n_samples={n_images} image(s), but at least {_MIN_IMAGES} are needed: leaving one "
+                "out must leave a covariance."
+            )
+        if not all(bool(mean.isfinite().all()) for mean in moments.means):
+            raise ValueError("X has features that are NaN or infinite; the Gaussians need finite ones.")
+        return moments, reservoir
+
+    def _coarse_to_fine(self) -> list[int]:
+        """Return the indices of the layers, coarse to fine; layers of equal size as given."""
+        areas = [height * width for _, height, width in self.level_shapes_]
+        return sorted(range(len(areas)), key=areas.__getitem__)
+
+    def _resolve_epsilon(self, moments: Moments) -> float:
+        if self.epsilon != "auto":
+            return float(self.epsilon)
+        epsilon = _AUTO_EPSILON * mean_variance(moments)
+        if epsilon == 0:
+            raise ValueError(
+                "epsilon='auto' is a share of the mean feature variance, which is zero: all images are the "
+                "same. Pass images that differ, or epsilon as a positive float."
+            )
+        return epsilon
+
+    def _build_scorer(self, dtype: torch.dtype) -> Scorer:
+        device = resolve_device(self.device)
+        means = [_tensor(self.location_[index]).permute(1, 2, 0) for index in self._coarse_to_fine()]
+        whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
+        return Scorer.build(means, whitening, self.image_size_, float(self.sigma))
+
+    def _fitted_scorer(self) -> Scorer:
+        """Return the scorer, built again where a file was loaded."""
+        if not hasattr(self, "_scorer"):
+            self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
+        return self._scorer
+
+    def _distances(self, X: FeaturePyramid | ArrayLike) -> Iterator[Tensor]:
+        check_is_fitted(self)
+        for levels in self._chunks(self._check(X, reset=False)):
+            yield self.distances(levels)
+
+    def _check(self, X: Any, *, reset: bool) -> FeaturePyramid:
+        """Check X and make it a pyramid: an array of two dimensions is one patch."""
+        if isinstance(X, FeaturePyramid):
+            _check_n_features(self, X, reset=reset)
+            for name, level in zip(X.layer_names, X.levels, strict=True):
+                assert_all_finite(level, input_name=f"X, layer {name!r},")
+            pyramid = X
+        else:
+            dtypes = [np.float64, np.float32]
+            X = validate_data(self, X, reset=reset, dtype=dtypes, allow_nd=True)
+            if X.ndim not in (2, 4):
+                raise ValueError(
+                    f"X has shape {X.shape}; expected a FeaturePyramid or an array (n, channels, h, w) or "
+                    "(n, channels)."
+                )
+            pyramid = FeaturePyramid([X[:, :, None, None] if X.ndim == 2 else X])
+        shapes = [level.shape[1:] for level in pyramid.levels]
+        if not reset and shapes != self.level_shapes_:
+            raise ValueError(
+                f"X has levels (channels, height, width) {shapes}, but the fit saw {self.level_shapes_}. "
+                "Use the layers and the image size of the fit."
+            )
+        return pyramid
+
+    def _chunks(self, pyramid: FeaturePyramid) -> Iterator[list[Tensor]]:
+        """Yield a few images at a time, on the device."""
+        device = resolve_device(self.device)
+        step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
+        for start in range(0, len(pyramid), step):
+            yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """Wrap an array as a tensor; torch warns of arrays that are read-only, so these are copied."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,53 @@
+"""What an estimator's state may hold: a format version in files, no live tensors, nothing half fitted."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+#: (major, minor): a reader refuses files of a newer major version and reads all others.
+FORMAT_VERSION = (1, 0)
+
+_FORMAT_KEY = "_skpadim_format"
+
+
+class Estimator(BaseEstimator):
+    """BaseEstimator whose pickles carry a format version and leave rebuildable objects behind."""
+
+    #: Names of private attributes that are rebuilt from the fitted ones when needed.
+    _rebuilt: tuple[str, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__().copy()
+        for name in self._rebuilt:
+            state.pop(name, None)
+        return state | {_FORMAT_KEY: FORMAT_VERSION}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = state.copy()
+        version = tuple(state.pop(_FORMAT_KEY, (0, 0)))
+        if version[0] > FORMAT_VERSION[0]:
+            raise ValueError(
+                f"This {type(self).__name__} was saved in format {version[0]}.{version[1]}; this version "
+                f"of skpadim reads formats up to {FORMAT_VERSION[0]}. Upgrade skpadim to load it."
+            )
+        super().__setstate__(state)
+
+
+def rolls_back(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a failed fit leave the estimator as it was before."""
+
+    @functools.wraps(fit)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded

@@ -1,0 +1,186 @@
+"""PatchGaussian against the definition: numpy.cov, scipy's mahalanobis, scipy's gaussian_filter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import plain
+from conftest import draw_pyramid
+from skpadim import FeaturePyramid, PatchGaussian
+
+RESNET = [(6, 56, 56), (9, 28, 28), (13, 14, 14)]
+SQUEEZENET = [(5, 54, 54), (11, 27, 27), (10, 13, 13)]
+SHAPES = {
+    "resnet": RESNET,
+    "squeezenet": SQUEEZENET,
+    "coarse layer first": [RESNET[2], RESNET[0], RESNET[1]],
+    "one layer": [(20, 14, 14)],
+    "two layers of one size": [(4, 7, 7), (3, 14, 14), (5, 7, 7)],
+    "not square": [(4, 8, 12), (5, 3, 5)],
+    "no channel in the finest": [(0, 14, 14), (6, 7, 7)],
+}
+
+
+def plain_fit(pyramid, test, epsilon):
+    train = plain.embedding([level for level in pyramid.levels if level.shape[1]])
+    new = plain.embedding([level for level in test.levels if level.shape[1]])
+    size = pyramid.shape[2:]
+    if train.shape[2:] != size:
+        train, new = (np.repeat(np.repeat(e, 2, axis=2), 2, axis=3) for e in (train, new))
+    return plain.distances(train, new, epsilon)
+
+
+@pytest.mark.parametrize("n_images", [40, 9], ids=["N > channels", "N < channels"])
+@pytest.mark.parametrize("shapes", SHAPES.values(), ids=SHAPES.keys())
+def test_maps_equal_the_definition(shapes, n_images):
+    pyramid = draw_pyramid(n_images + 2, shapes, image_size=(112, 96))
+    train, new = pyramid[:n_images], pyramid[n_images:]
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(train)
+    expected = plain_fit(train, new, 0.01)
+    assert_allclose(gaussian.mahalanobis(new), expected, rtol=1e-4)
+    expected_maps = plain.maps(expected, (112, 96))
+    assert_allclose(gaussian.anomaly_map(new), expected_maps, rtol=1e-4)
+    assert_allclose(gaussian.score_samples(new), -expected_maps.max(axis=(1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+def test_fit_does_not_depend_on_the_batches(batch_size):
+    pyramid = draw_pyramid(42, [(4, 8, 8), (5, 4, 4), (9, 2, 2)], image_size=(32, 32))
+    train, new = pyramid[:40], pyramid[40:]
+    order = np.random.default_rng(1).permutation(40)
+    levels = [torch.from_numpy(level[order]) for level in train.levels]
+    batches = (
+        [level[start : start + batch_size] for level in levels] for start in range(0, 40, batch_size)
+    )
+    streamed = PatchGaussian().fit_stream(batches, (32, 32))
+    expected = plain_fit(train, new, 0.01)
+    assert_allclose(streamed.mahalanobis(new), expected, rtol=1e-4)
+    whole = PatchGaussian().fit(train)
+    assert_allclose(np.sort(streamed.loo_scores_), np.sort(whole.loo_scores_), rtol=1e-5)
+    assert_allclose(streamed.offset_, whole.offset_, rtol=1e-5)
+
+
+def test_two_dimensions_equal_numpy_cov_plus_the_ridge():
+    X = np.random.default_rng(0).normal(size=(30, 5)) @ np.random.default_rng(1).normal(size=(5, 5))
+    gaussian = PatchGaussian(epsilon=0.3).fit(X)
+    covariance = np.cov(X.T) + 0.3 * np.eye(5)
+    assert_allclose(gaussian.get_covariance(), covariance, rtol=1e-10)
+    centred = X - X.mean(axis=0)
+    squared = np.einsum("ij,jk,ik->i", centred, np.linalg.inv(covariance), centred)
+    assert_allclose(gaussian.score_samples(X), -np.sqrt(squared), rtol=1e-10)
+    assert_allclose(gaussian.location_[0][:, 0, 0], X.mean(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [SQUEEZENET, [RESNET[2], RESNET[0]]])
+def test_get_covariance_is_that_of_the_patch_in_embedding_order(shapes):
+    pyramid = draw_pyramid(12, shapes)
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    patch = np.asarray(pyramid)[:, :, 20, 37].astype(float)
+    expected = np.cov(patch.T) + 0.01 * np.eye(patch.shape[1])
+    assert_allclose(gaussian.get_covariance(20, 37), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_images", [3, 10, 60])
+@pytest.mark.parametrize(
+    ("epsilon", "scale"), [(0.01, 1.0), (0.01, 45.0), ("auto", 45.0), (1.0, 45.0)]
+)
+def test_leave_one_out_equals_refitting(n_images, epsilon, scale):
+    pyramid = draw_pyramid(n_images, [(7, 6, 6), (9, 3, 3)], scale=scale, image_size=(24, 24))
+    gaussian = PatchGaussian(epsilon, false_alarm_rate=0.5).fit(pyramid)
+    embedding = plain.embedding(pyramid.levels)
+    expected = []
+    for image in range(n_images):
+        others = np.delete(embedding, image, axis=0)
+        single = plain.distances(others, embedding[image : image + 1], gaussian.epsilon_)
+        expected.append(plain.maps(single, (24, 24)).max())
+    assert_allclose(gaussian.loo_scores_, expected, rtol=1e-4)
+
+
+def test_auto_epsilon_is_a_hundredth_of_the_mean_variance():
+    pyramid = draw_pyramid(20, SQUEEZENET, scale=45.0)
+    gaussian = PatchGaussian("auto").fit(pyramid)
+    assert_allclose(gaussian.epsilon_, 0.01 * np.asarray(pyramid).var(axis=0, ddof=1, dtype=float).mean())
+
+
+def test_float64_features_are_scored_in_float64():
+    pyramid = draw_pyramid(20, [(4, 6, 6), (5, 3, 3)], dtype=np.float64, scale=45.0)
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid[:18])
+    assert gaussian.mahalanobis(pyramid[18:]).dtype == np.float64
+    expected = plain_fit(pyramid[:18], pyramid[18:], 0.01)
+    assert_allclose(gaussian.mahalanobis(pyramid[18:]), expected, rtol=1e-9)
+
+
+def test_float64_features_meet_gaussians_of_float32():
+    pyramid = draw_pyramid(20, [(4, 6, 6), (5, 3, 3)])
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    double = FeaturePyramid([level.astype(float) for level in pyramid.levels], image_size=(224, 224))
+    assert gaussian.mahalanobis(double).dtype == np.float64
+    assert_allclose(gaussian.mahalanobis(double), gaussian.mahalanobis(pyramid), rtol=1e-4)
+
+
+def test_plain_array_is_a_pyramid_of_one_level():
+    pyramid = draw_pyramid(20, [(6, 8, 8)], image_size=(8, 8))
+    array = pyramid.levels[0]
+    assert_allclose(
+        PatchGaussian().fit(array).score_samples(array),
+        PatchGaussian().fit(pyramid).score_samples(pyramid),
+    )
+
+
+def test_constant_features_are_good_and_all_else_is_not():
+    X = np.ones((25, 4))
+    gaussian = PatchGaussian().fit(X)
+    assert_allclose(gaussian.loo_scores_, 0)
+    assert gaussian.predict(np.vstack([X[:1], X[:1] + 0.1])).tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PatchGaussian("auto").fit(np.ones((25, 4))), "epsilon='auto'"),
+        (lambda: PatchGaussian(0).fit(np.ones((25, 4))), "Raise epsilon"),
+        (lambda: PatchGaussian().fit(np.ones((2, 4))), "n_samples=2"),
+        (lambda: PatchGaussian().fit(np.ones((5, 4, 3))), "expected a FeaturePyramid"),
+        (lambda: PatchGaussian(-1.0).fit(np.ones((5, 4))), "epsilon"),
+        (lambda: PatchGaussian(false_alarm_rate=1.0).fit(np.ones((5, 4))), "false_alarm_rate"),
+        (lambda: PatchGaussian(device="nonsense").fit(np.ones((5, 4))), "device"),
+        (lambda: PatchGaussian().fit([[np.nan, 1.0]] * 5), "NaN"),
+    ],
+)
+def test_errors_name_the_parameter(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_pyramid_with_nan_or_other_shapes_is_refused():
+    pyramid = draw_pyramid(6, [(3, 4, 4), (2, 2, 2)])
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    with pytest.raises(ValueError, match="the fit saw"):
+        gaussian.score_samples(draw_pyramid(2, [(3, 8, 8), (2, 2, 2)]))
+    pyramid.levels[1][0, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="'level1'"):
+        gaussian.score_samples(pyramid)
+
+
+def test_failed_fit_leaves_everything_as_it_was():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    gaussian = PatchGaussian().fit(X)
+    before = gaussian.score_samples(X)
+    with pytest.raises(ValueError):
+        gaussian.fit(np.full((30, 4), np.nan))
+    with pytest.raises(ValueError):
+        gaussian.fit(np.ones((2, 7)))
+    assert_allclose(gaussian.score_samples(X), before)
+    fresh = PatchGaussian(0)
+    with pytest.raises(ValueError):
+        fresh.fit(np.ones((30, 4)))
+    assert not [name for name in vars(fresh) if name.endswith("_")]
+
+
+def test_statistics_of_resnet_take_7_million_floats():
+    pyramid = draw_pyramid(3, [(14, 56, 56), (29, 28, 28), (57, 14, 14)])
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    assert sum(part.size for part in gaussian.whitening_ + gaussian.location_) <= 7.5e6
