@@ -28,7 +28,7 @@ docs: $(READY) ## Build the documentation into docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean: ## Remove what the targets made, but for the environment
-	rm -rf dist docs/_build docs/auto_examples docs/generated demo_output
+	rm -rf dist docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst demo_output
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 

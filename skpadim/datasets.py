@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .randomness import draw_seed
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 # The flange: lengths are fractions of the photo's side, as are all lengths below.
@@ -71,8 +71,8 @@ def make_inspection_images(
 ) -> Bunch:
     """Draw aligned photos of a machined part, good and defective, with masks of the defects.
 
-    The part is a flange of turned metal. Position, light, surface texture and sensor noise vary between
-    photos; the defects vary in place, size and contrast.
+    The part is a flange of turned metal. Position, light, surface texture and sensor noise vary
+    between photos; the defects vary in place, size and contrast.
 
     Parameters
     ----------
@@ -81,17 +81,18 @@ def make_inspection_images(
     n_good : int, default=30
         Photos of good parts to test on.
     n_defective : int, default=60
-        Photos of defective parts to test on: a missing hole, a scratch, a stain and a burr in turn.
+        Photos of defective parts to test on: a missing hole, a scratch, a stain and a burr in
+        turn.
     image_size : int, default=256
         Height and width of a photo in pixels, at least 32.
     folder : str or path-like, default=None
         Write PNGs there, one at a time, in the layout of MVTec AD: ``train/good/000.png``,
-        ``test/<good or defect>/000.png`` and ``ground_truth/<defect>/000_mask.png``, white on the defect.
-        The folder is made if need be. Photos that an earlier call drew are overwritten; other files are
-        left alone.
+        ``test/<good or defect>/000.png`` and ``ground_truth/<defect>/000_mask.png``, white on the
+        defect. The folder is made if need be. Photos that an earlier call drew there are
+        overwritten, if this call draws as many.
     random_state : int, RandomState instance or None, default=0
-        Decides everything drawn. A photo depends on it, on its place in its set and on ``image_size``, not
-        on how many others are drawn. None draws anew at every call.
+        Decides everything drawn. A photo depends on it, on its place among the photos of its set
+        and on ``image_size``, not on how many others are drawn. None draws anew at every call.
 
     Returns
     -------
@@ -105,8 +106,8 @@ def make_inspection_images(
         y_test : ndarray of shape (n_good + n_defective,), int64
             +1 for a good part, -1 for a defective one.
         masks_test : ndarray of shape (n_good + n_defective, image_size, image_size), bool
-            True on the defect. With ``folder``, object of shape (n_good + n_defective,): a path, or None
-            for a good part.
+            True on the defect. With ``folder``, object of shape (n_good + n_defective,): a path
+            (str), or None for a good part.
         defects_test : ndarray of shape (n_good + n_defective,), str
             "good", "missing_hole", "scratch", "stain" or "burr".
         DESCR : str
@@ -115,9 +116,9 @@ def make_inspection_images(
     Raises
     ------
     ValueError
-        If a parameter is out of range, or if ``folder`` is a file, or if its ``train``, ``test`` or
-        ``ground_truth`` holds files that this call would not write, or would write over though it did not
-        draw them. Nothing is written then.
+        If a parameter is out of range or of a wrong type, if ``folder`` is a file, or if its
+        ``train``, ``test`` or ``ground_truth`` holds a file that this function did not draw, or
+        one left by a call that drew more. Nothing is written then.
 
     Examples
     --------
@@ -196,14 +197,14 @@ class _Shot:
 
     def take(self, seed: int, side: int) -> tuple[NDArray[np.uint8], Mask]:
         """Draw the photo (side, side, 3) and the mask of its defect (side, side)."""
-        stream = (self.split == "test", list(_KINDS).index(self.kind), self.number)
+        stream = [("train", "test").index(self.split), list(_KINDS).index(self.kind), self.number]
         rng, defect_rng = np.random.default_rng([seed, *stream]).spawn(2)
         frame = _Frame.draw(rng, side)
         part = _KINDS[self.kind](frame, defect_rng)
         return _photograph(frame, part, rng), part.mask
 
 
-def _in_memory(shots: list[_Shot], seed: int, side: int) -> tuple[NDArray[np.uint8], Mask]:
+def _in_memory(shots: list[_Shot], seed: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
     photos = np.empty((len(shots), side, side, 3), dtype=np.uint8)
     masks = np.empty((len(shots), side, side), dtype=bool)
     for i, shot in enumerate(shots):
@@ -213,7 +214,7 @@ def _in_memory(shots: list[_Shot], seed: int, side: int) -> tuple[NDArray[np.uin
 
 def _on_disk(
     shots: list[_Shot], seed: int, side: int, root: Path
-) -> tuple[NDArray[np.str_], NDArray[np.object_]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     mask_paths = np.full(len(shots), None, dtype=object)
     for i, shot in enumerate(shots):
         photo, mask = shot.take(seed, side)
@@ -237,18 +238,18 @@ def _refuse_conflicts(root: Path, shots: list[_Shot]) -> None:
     if root.exists() and not root.is_dir():
         raise ValueError(f"folder={str(root)!r} is a file; name a folder, or one to be made.")
     planned = {root / path for shot in shots for path in (shot.photo_path, shot.mask_path) if path}
-    found = [
+    conflicts = [
         path
         for part in ("train", "test", "ground_truth")
-        for path in sorted((root / part).rglob("*"))
-        if path.is_file()
+        for path in sorted((root / part).rglob("[!.]*"))
+        if path.is_file() and not (path in planned and _drawn_here(path))
     ]
-    conflicts = [path for path in found if path not in planned or not _drawn_here(path)]
     if conflicts:
         raise ValueError(
-            f"folder={str(root)!r} holds {len(conflicts)} file(s) that would be mixed up with the new "
-            f"photos, the first {str(conflicts[0].relative_to(root))!r}: not drawn by this function, or "
-            "left by a call that drew more. Name a new folder, or remove its train, test and ground_truth."
+            f"folder={str(root)!r} holds {len(conflicts)} file(s) that are not to be mixed with "
+            f"the new photos, the first {str(conflicts[0].relative_to(root))!r}: not drawn by this "
+            "function, or left by a call that drew more. Name another folder, or remove its train, "
+            "test and ground_truth."
         )
 
 
@@ -257,7 +258,7 @@ def _drawn_here(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.info.get(key) == author
-    except (OSError, UnidentifiedImageError):
+    except OSError:  # Pillow's for what is not an image, too
         return False
 
 
@@ -318,8 +319,8 @@ class _Frame:
 class _Part:
     """What sets a part apart from a flawless one, and where (the mask).
 
-    ``rim_growth`` and ``bore_growth`` are metal in excess, per pixel of the frame; ``reflectance`` is a
-    factor on the metal's colour.
+    ``rim_growth`` and ``bore_growth`` are metal in excess, by the angle of each pixel;
+    ``reflectance`` is a factor on the metal's colour.
     """
 
     mask: Mask
@@ -330,7 +331,7 @@ class _Part:
 
 
 def _good(frame: _Frame, rng: np.random.Generator) -> _Part:
-    return _Part(mask=np.zeros((frame.side, frame.side), dtype=bool))
+    return _Part(np.zeros((frame.side, frame.side), dtype=bool))
 
 
 def _missing_hole(frame: _Frame, rng: np.random.Generator) -> _Part:
@@ -338,9 +339,8 @@ def _missing_hole(frame: _Frame, rng: np.random.Generator) -> _Part:
     missing = rng.integers(_N_HOLES)
     radii = [_HOLE] * _N_HOLES
     radii[missing] = rng.choice([-_CHAMFER, 0.25 * _HOLE])
-    return _Part(
-        mask=(frame.hole == missing) & (frame.to_hole[2] < _HOLE + _CHAMFER), hole_radii=tuple(radii)
-    )
+    mask = (frame.hole == missing) & (frame.to_hole[2] < _HOLE + _CHAMFER)
+    return _Part(mask, hole_radii=tuple(radii))
 
 
 def _scratch(frame: _Frame, rng: np.random.Generator) -> _Part:
@@ -352,7 +352,7 @@ def _scratch(frame: _Frame, rng: np.random.Generator) -> _Part:
     distance = np.abs(across - rng.uniform(-2, 2) * along**2) - width / 2 * thinning
     stroke = frame.coverage(distance) * thinning * frame.on_face
     contrast = rng.uniform(0.45, 0.7) if rng.random() < 0.7 else -rng.uniform(0.45, 0.6)
-    return _Part(mask=stroke > 0.25, reflectance=1 + contrast * stroke)
+    return _Part(stroke > 0.12, reflectance=1 + contrast * stroke)
 
 
 def _stain(frame: _Frame, rng: np.random.Generator) -> _Part:
@@ -366,7 +366,7 @@ def _stain(frame: _Frame, rng: np.random.Generator) -> _Part:
         outline += size * swing * np.sin(wave * angle + rng.uniform(0, 2 * math.pi))
     depth = (outline - reach) / 0.012
     film = np.clip(0.5 + depth, 0, 1) * (0.75 + 0.25 * np.exp(-np.abs(depth - 0.5))) * frame.on_face
-    return _Part(mask=film > 0.2, reflectance=1 - rng.uniform(0.28, 0.45) * _OIL * film)
+    return _Part(film > 0.2, reflectance=1 - rng.uniform(0.28, 0.45) * _OIL * film)
 
 
 def _burr(frame: _Frame, rng: np.random.Generator) -> _Part:
@@ -379,7 +379,7 @@ def _burr(frame: _Frame, rng: np.random.Generator) -> _Part:
     profile = np.interp(turned * edge / half_length, np.linspace(-1, 1, len(teeth)), teeth)
     growth = (height * profile).astype(np.float32)
     outside = frame.radius - edge if at_rim else edge - frame.radius
-    mask = (growth > 0.15 * height) & (outside > -_CHAMFER) & (outside < growth + 0.5 / frame.side)
+    mask = (growth > 0.05 * height) & (outside > -_CHAMFER) & (outside < growth + 0.5 / frame.side)
     reflectance = 1 + rng.uniform(0, 0.3) * mask.astype(np.float32)
     if at_rim:
         return _Part(mask, rim_growth=growth, reflectance=reflectance)

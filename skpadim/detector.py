@@ -177,10 +177,12 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
 
     def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
         """Make the three steps, each with the detector's parameters that it has."""
-        own = self.get_params(deep=False)
-        own["random_state"] = draw_seed(self.random_state)
+        seed = draw_seed(self.random_state)
         features, channels, gaussian = (
-            step(**{name: own[name] for name in step._parameter_constraints}) for step in _STEPS
+            step(**{name: getattr(self, name) for name in step._parameter_constraints}).set_params(
+                random_state=seed
+            )
+            for step in _STEPS
         )
         return features, channels, gaussian
 

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Size: TypeAlias = tuple[int, int]
@@ -121,7 +121,7 @@ class Images:
     def describe(self, index: int) -> str:
         """Name an image in a message: ``X[3] ('good/003.png')`` if it is a file, else ``X[3]``."""
         item: Any = self._source[index]
-        return f"X[{index}] ({os.fspath(item)!r})" if _is_path(item) else f"X[{index}]"
+        return f"X[{index}] ({_quote(item)})" if _is_path(item) else f"X[{index}]"
 
     def batches(
         self, batch_size: int, image_size: Size, crop_size: Size | None, n_jobs: int
@@ -256,11 +256,15 @@ def _explain_single(X: str | os.PathLike[str] | Image.Image) -> str:
         return "X is a single PIL image: wrap it in a list, [X]."
     if os.path.isdir(X):
         return f"X is a directory: {_pass_its_files(X)}"
-    return f"X is a single path, {os.fspath(X)!r}: wrap it in a list, [X]."
+    return f"X is a single path, {_quote(X)}: wrap it in a list, [X]."
+
+
+def _quote(path: str | os.PathLike[str]) -> str:
+    return repr(str(os.fspath(path)))
 
 
 def _pass_its_files(folder: str | os.PathLike[str]) -> str:
-    return f"pass its files' paths, e.g. sorted(Path({os.fspath(folder)!r}).glob('*.png'))."
+    return f"pass its files' paths, e.g. sorted(Path({_quote(folder)}).glob('*.png'))."
 
 
 def _check_item(item: Any, name: str) -> None:
@@ -337,7 +341,9 @@ def _read_file(path: str | os.PathLike[str]) -> np.ndarray:
         raise IsADirectoryError(f"it is a directory; {_pass_its_files(path)}")
     if not os.path.isfile(path):
         raise FileNotFoundError("there is no such file.")
-    with Image.open(path) as image:
+    # If Pillow knows the path it may map the file into memory: then it scrambles TIFFs turned by 90
+    # degrees, and a file that shrinks meanwhile kills the process.
+    with open(path, "rb") as file, Image.open(file) as image:
         _refuse_bomb(image)
         ImageOps.exif_transpose(image, in_place=True)
         return _as_seen(image)
@@ -364,8 +370,10 @@ def _as_seen(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         return _sixteen_bits(image)
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+        image = image.convert("RGBA")
+        seen = Image.new("RGB", image.size, "white")
+        seen.paste(image, mask=image)
+        return np.asarray(seen)
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
@@ -382,7 +390,10 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
 
 
 def _explain(error: Exception, name: str) -> str:
-    message = f"{name} cannot be read as an image: {str(error) or type(error).__name__}"
+    reason = str(error) or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "it is of no format that Pillow knows, or damaged."
+    message = f"{name} cannot be read as an image: {reason}"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         message += " If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS."
     return message

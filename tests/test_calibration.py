@@ -1,0 +1,148 @@
+"""The calibration sample and the conformal threshold against their definitions."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2, chisquare
+
+from skpadim.calibration import Reservoir, conformal_threshold
+
+rates = st.integers(1, 999).map(lambda thousandths: thousandths / 1000)
+
+
+def sample(stream, size, seed, cuts=()):
+    """Return the rows that a reservoir keeps of a stream (n, ...), offered in the batches between cuts."""
+    reservoir = Reservoir(size, seed)
+    for batch in torch.tensor_split(stream, sorted(cuts)):
+        reservoir.add([batch])
+    return [row for (row,) in reservoir.rows()]
+
+
+def kept(n_rows, size, seed, cuts=()):
+    return tuple(int(row) for row in sample(torch.arange(n_rows), size, seed, cuts))
+
+
+def test_every_row_of_the_stream_is_as_likely_as_any_other():
+    n_rows, size, n_streams = 12, 5, 2000
+    counts = np.zeros(n_rows)
+    for seed in range(n_streams):
+        counts[list(kept(n_rows, size, seed, cuts=(4, 5)))] += 1
+    share = size / n_rows
+    deviations = (counts - n_streams * share) ** 2 / (n_streams * share * (1 - share))
+    # Rows exclude each other: of n counts with a fixed sum, the statistic has n - 1 degrees of freedom.
+    assert chi2.sf(deviations.sum() * (n_rows - 1) / n_rows, n_rows - 1) > 1e-3
+
+
+def test_every_subset_is_as_likely_as_any_other():
+    counts = Counter(kept(5, 2, seed, cuts=(3,)) for seed in range(2000))
+    assert sorted(counts) == list(combinations(range(5), 2))
+    assert chisquare(list(counts.values())).pvalue > 1e-3
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(1, 60),
+    st.integers(1, 20),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(0, 60), max_size=10),
+)
+@example(10, 4, 0, list(range(1, 10)))
+@example(10, 4, 0, [3, 3, 3])
+def test_sample_does_not_depend_on_the_batches(n_rows, size, seed, cuts):
+    rows = kept(n_rows, size, seed, cuts)
+    assert rows == kept(n_rows, size, seed)
+    assert len(rows) == min(n_rows, size)
+    assert list(rows) == sorted(set(rows)), "in the order of the stream, none twice"
+
+
+def test_other_seeds_give_other_samples():
+    assert len({kept(1000, 10, seed) for seed in range(20)}) == 20
+
+
+def test_short_stream_is_kept_whole():
+    assert kept(7, 500, 0, cuts=(2, 4)) == tuple(range(7))
+    assert Reservoir(3, 0).rows() == []
+
+
+def test_levels_of_a_row_stay_together():
+    fine = torch.arange(30 * 4 * 4 * 2).reshape(30, 4, 4, 2)
+    coarse = torch.arange(30 * 2 * 2 * 5).reshape(30, 2, 2, 5)
+    reservoir = Reservoir(8, 1)
+    for part in (slice(0, 11), slice(11, 30)):
+        reservoir.add([fine[part], coarse[part]])
+    for (own, above), row in zip(reservoir.rows(), kept(30, 8, 1), strict=True):
+        assert torch.equal(own, fine[row])
+        assert torch.equal(above, coarse[row])
+
+
+def test_rows_are_copies_that_do_not_hold_their_batch():
+    stream = torch.arange(40.0).reshape(10, 4)
+    reservoir = Reservoir(3, 0)
+    reservoir.add([stream.T.contiguous().T])
+    reservoir.add([stream])
+    expected = [row.clone() for (row,) in reservoir.rows()]
+    stream.zero_()
+    for (row,), before in zip(reservoir.rows(), expected, strict=True):
+        assert torch.equal(row, before)
+        assert row.untyped_storage().nbytes() == 4 * row.itemsize
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 400), rates, st.integers(0, 2**16))
+@example(19, 0.05, 0)
+@example(18, 0.05, 0)
+@example(9, 0.7, 0)  # 1 - 0.7 is more than 0.3 in floats
+@example(99, 0.29, 0)
+def test_threshold_is_the_smallest_that_keeps_the_rate(n, rate, seed):
+    scores = np.random.default_rng(seed).permutation(np.arange(n) + 0.5)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        threshold = conformal_threshold(scores, rate)
+    exact = Fraction(str(rate))
+    # A new score has any place among the n with the same probability, 1 / (n + 1).
+    valid = [t for t in scores if Fraction(int((scores > t).sum()) + 1, n + 1) <= exact]
+    assert threshold == min(valid, default=scores.max())
+    assert bool(caught) == (not valid)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 5.5]), min_size=1, max_size=40), rates)
+def test_threshold_with_ties_is_the_order_statistic(scores, rate):
+    rank = math.ceil((len(scores) + 1) * (1 - Fraction(str(rate))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threshold = conformal_threshold(np.array(scores), rate)
+    assert threshold == sorted(scores)[min(rank, len(scores)) - 1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "needed"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.003, 333), (0.3, 3)]
+)
+def test_too_few_scores_are_warned_of(rate, needed):
+    conformal_threshold(np.arange(float(needed)), rate)  # a warning would be an error
+    if needed > 1:
+        message = f"false_alarm_rate={rate} needs at least {needed} .* there are {needed - 1}"
+        with pytest.warns(UserWarning, match=message):
+            assert conformal_threshold(np.arange(needed - 1.0), rate) == needed - 2
+
+
+def test_expected_false_alarm_rate_is_told():
+    with pytest.warns(UserWarning, match="rate to expect is 0.25"):
+        conformal_threshold(np.arange(3.0), 0.05)
+
+
+def test_scores_are_left_as_they_are():
+    scores = np.array([3.0, 1.0, 2.0])
+    threshold = conformal_threshold(scores, 0.5)
+    assert isinstance(threshold, float) and threshold == 2.0
+    assert scores.tolist() == [3.0, 1.0, 2.0]
