@@ -374,7 +374,9 @@ def _as_seen(image: Image.Image) -> np.ndarray:
         seen = Image.new("RGB", image.size, "white")
         seen.paste(image, mask=image)
         return np.asarray(seen)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    if image.mode not in ("L", "RGB"):  # Converting to the same mode would copy.
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return np.asarray(image)
 
 
 def _sixteen_bits(image: Image.Image) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Pixel-level scores: anomaly maps against masks of the defects, as ROC, PRO and PIMO.
 
-All functions take ``(masks, maps)``, one mask and one map per image, and are exact: no threshold is left
-out. Both may be stacks, lists, or generators that read or compute one image at a time; images may differ
-in size. Where normal and anomalous pixels tie, no threshold parts them: the curves, of overlap against
-false-positive rate, then rise on a straight line.
+All functions take ``(masks, maps)``, one mask and one map per image, and are exact: no threshold is
+left out. Both may be stacks, lists, or generators that read or compute one image at a time; images
+may differ in size. Where normal and anomalous pixels tie, no threshold parts them: the curves, of
+overlap against false-positive rate, then rise on a straight line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pixel_roc_auc_score(masks: Masks, maps: Maps) -> float:
     Returns
     -------
     float
-        In [0, 1]: 0.5 by chance, 1 if every anomalous pixel scores above every normal one.
+        In [0, 1]: 0.5 by chance, 1 if each anomalous pixel scores above all normal ones.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def pixel_roc_auc_score(masks: Masks, maps: Maps) -> float:
     0.916...
     """
     normal, anomalous, _ = _pixels(masks, maps)
-    thresholds = _thresholds(anomalous, lowest=min(normal.min(), anomalous.min()))
+    thresholds = _thresholds(anomalous, _lowest(normal, anomalous, max_fpr=1))
     return float(auc(_rate(thresholds, normal), _rate(thresholds, anomalous)))
 
 
@@ -77,19 +77,19 @@ def pixel_roc_auc_score(masks: Masks, maps: Maps) -> float:
 def pro_curve(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> tuple[Rates, Rates, Scores]:
     """Per-region overlap against the false-positive rate, for all thresholds up to a rate.
 
-    The overlap of a region, anomalous pixels of one image that touch at edge or corner, is the share of its
-    pixels at or above the threshold. PRO is its mean over all regions, small or large [1]_. The
-    false-positive rate is that of the normal pixels of all images, good and defective.
+    The overlap of a region, anomalous pixels of one image that touch at edge or corner, is the
+    share of its pixels at or above the threshold. PRO is its mean over all regions, small or large
+    [1]_. The false-positive rate is that of the normal pixels of all images, good and defective.
 
     Parameters
     ----------
     masks : iterable of (height, width) array-like, path or None
-        What is anomalous: bool, or numbers of which 0 is normal and either 1 or 255 anomalous. A path of
-        such an image is read with Pillow. None, or a mask without an anomalous pixel, is a good image:
-        leave out a defective image whose defect is not marked.
+        What is anomalous: bool, or numbers of which 0 is normal and either 1 or 255 anomalous. A
+        path of such an image is read with Pillow. None, or a mask without an anomalous pixel,
+        stands for a good image: leave out a defective image whose defect is not marked.
     maps : iterable of (height, width) array-like
-        The anomaly map of each image, of the size of its mask; higher = more anomalous. They are asked for
-        one at a time: a generator need not hold them all.
+        The anomaly map of each image, of the size of its mask; higher = more anomalous. They are
+        asked for one at a time: a generator need not hold them all.
     max_fpr : float, default=0.3
         The false-positive rate at which the curve ends, in (0, 1].
 
@@ -100,25 +100,25 @@ def pro_curve(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> tuple[Rates,
     pro : ndarray of shape (n_points,), float64
         Mean overlap of the regions, increasing from 0. The curve is straight from point to point.
     thresholds : ndarray of shape (n_points,), dtype of the maps
-        Decreasing from infinity; a pixel at or above counts as anomalous. Where the curve ends between two
-        thresholds, overlap is interpolated, and the lower one is given.
+        Decreasing from infinity; a pixel at or above counts as anomalous. Where the curve ends
+        between two thresholds, overlap is interpolated, and the lower one is given.
 
     Raises
     ------
     TypeError
         If ``masks`` or ``maps`` is not an iterable of images, or a map is not of real numbers.
     ValueError
-        If they differ in length, a mask differs from its map in size, is not binary or cannot be read, a
-        map is not finite, no pixel is anomalous or none normal, or ``max_fpr`` is out of range.
+        If they differ in length, a mask differs from its map in size, is not binary or cannot be
+        read, a map is not finite, no pixel is anomalous or none normal, or ``max_fpr`` is out of
+        range.
 
-    Notes
-    -----
-    The scores of all pixels are kept until the curve is drawn: 4 bytes a pixel for float32 maps, and up to
-    10 at the peak.
+    Notes ----- The scores of all pixels are kept until the curve is drawn: 4 bytes a pixel for
+    float32 maps, and up to 10 at the peak.
 
     References
     ----------
-    .. [1] Bergmann, Batzner, Fauser, Sattlegger, Steger, "The MVTec Anomaly Detection Dataset", IJCV 2021.
+    .. [1] Bergmann, Batzner, Fauser, Sattlegger, Steger, "The MVTec Anomaly Detection Dataset",
+       International Journal of Computer Vision, 2021.
 
     Examples
     --------
@@ -132,14 +132,11 @@ def pro_curve(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> tuple[Rates,
     array([0. , 0.5, 0.5, 1. , 1. , 1. ])
     """
     normal, anomalous, weights = _pixels(masks, maps)
-    n_allowed = math.floor(max_fpr * normal.size)
-    lowest = min(_ranked(normal, n_allowed), anomalous.min() if max_fpr == 1 else np.inf)
-    thresholds = _thresholds(anomalous, lowest)
+    thresholds = _thresholds(anomalous, _lowest(normal, anomalous, max_fpr))
     fpr = _rate(thresholds, normal)
     pro = _weight(thresholds, anomalous, weights)
-    if fpr[-1] > max_fpr:
-        pro[-1] = np.interp(max_fpr, fpr[-2:], pro[-2:])
-        fpr[-1] = max_fpr
+    pro[-1] = _end(fpr, pro, max_fpr)
+    fpr[-1] = min(fpr[-1], max_fpr)
     moves = np.append(True, (np.diff(fpr) > 0) | (np.diff(pro) > 0))
     return fpr[moves], pro[moves], thresholds[moves]
 
@@ -159,7 +156,8 @@ def pro_score(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> float:
     Returns
     -------
     float
-        In [0, 1]: ``max_fpr / 2`` by chance, 1 if every anomalous pixel scores above every normal one.
+        In [0, 1]: ``max_fpr / 2`` by chance, 1 if each anomalous pixel scores above all normal
+        ones.
 
     Raises
     ------
@@ -184,8 +182,8 @@ def pimo_curve(
     """Overlap in each defective image against the false-positive rate in the good images.
 
     The overlap of an image is the share of its anomalous pixels at or above the threshold. The
-    false-positive rate is that of the pixels of a good image, averaged over the good images; normal pixels
-    of defective images, which a mask rarely separates well, do not count [1]_.
+    false-positive rate is that of the pixels of a good image, averaged over the good images; normal
+    pixels of defective images, from which masks are rarely exact, do not count [1]_.
 
     Parameters
     ----------
@@ -197,12 +195,13 @@ def pimo_curve(
     Returns
     -------
     fpr : ndarray of shape (n_points,), float64
-        False-positive rates, increasing from the low to the high end of ``fpr_range``.
+        False-positive rates, increasing from the low to the high end of ``fpr_range``. Most come
+        twice, before and after the overlaps rise.
     overlap : ndarray of shape (n_images, n_points), float64
         One increasing curve per image, straight from point to point; NaN for good images.
     thresholds : ndarray of shape (n_points,), dtype of the maps
-        Decreasing; a pixel at or above counts as anomalous. Where the curves start or end between two
-        thresholds, overlap is interpolated, and the higher (start) or lower (end) one is given.
+        Decreasing; a pixel at or above counts as anomalous. Where the curves start or end between
+        two thresholds, overlap is interpolated, and the higher (start) or lower (end) one is given.
 
     Raises
     ------
@@ -212,38 +211,37 @@ def pimo_curve(
     Warns
     -----
     UserWarning
-        If the good images have too few pixels for rates as small as the low end of ``fpr_range``: there,
-        the overlap is the one without a false positive.
+        If the good images have too few pixels for rates as small as the low end of ``fpr_range``:
+        there, the overlap is the one without a false positive.
 
     References
     ----------
-    .. [1] Bertoldo, Ameln, Vaidya, Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks with High
-       Speed and Low Tolerance", BMVC 2024, arXiv:2401.01984.
+    .. [1] Bertoldo, Ameln, Vaidya, Akçay, "AUPIMO: Redefining Visual Anomaly Detection Benchmarks
+       with High Speed and Low Tolerance", BMVC 2024, arXiv:2401.01984.
 
     Examples
     --------
     >>> from skpadim.metrics import pimo_curve
     >>> masks = [[[0, 0, 1, 1]], None]
-    >>> maps = [[[0.1, 0.5, 0.4, 0.9]], [[0.2, 0.6, 0.3, 0.1]]]
-    >>> fpr, overlap, thresholds = pimo_curve(masks, maps, fpr_range=(0.25, 0.5))
+    >>> maps = [[[0.1, 0.5, 0.4, 0.9]], [[0.5, 0.8, 0.3, 0.1]]]
+    >>> fpr, overlap, thresholds = pimo_curve(masks, maps, fpr_range=(0.3, 0.6))
     >>> fpr
-    array([0.25, 0.25, 0.5 ])
+    array([0.3, 0.5, 0.5, 0.6])
     >>> overlap
-    array([[0.5, 1. , 1. ],
-           [nan, nan, nan]])
+    array([[0.5, 0.5, 1. , 1. ],
+           [nan, nan, nan, nan]])
     """
     fpr, overlaps, thresholds = _pimo_curves(masks, maps, fpr_range)
     nothing = np.full(fpr.size, np.nan)
     return fpr, np.stack([nothing if row is None else row for row in overlaps]), thresholds
 
 
-def pimo_score(
-    masks: Masks, maps: Maps, *, fpr_range: tuple[float, float] = (1e-5, 1e-4)
-) -> Rates:
+def pimo_score(masks: Masks, maps: Maps, *, fpr_range: tuple[float, float] = (1e-5, 1e-4)) -> Rates:
     """Area under each image's PIMO curve, over the logarithm of the false-positive rate.
 
-    Known as AUPIMO: the mean overlap with the defect while hardly anything is flagged in good images. The
-    score of a whole test set is the mean over its defective images, ``np.nanmean(pimo_score(masks, maps))``.
+    Known as AUPIMO: the mean overlap with the defect while hardly anything is flagged in good
+    images. The score of a test set is the mean over its defective images:
+    ``np.nanmean(pimo_score(masks, maps))``.
 
     Parameters
     ----------
@@ -255,7 +253,8 @@ def pimo_score(
     Returns
     -------
     ndarray of shape (n_images,), float64
-        In [0, 1], 1 if every anomalous pixel of the image scores above the good images; NaN for good images.
+        In [0, 1], 1 if each anomalous pixel of the image scores above all good images; NaN for a
+        good image.
 
     Raises
     ------
@@ -271,9 +270,9 @@ def pimo_score(
     --------
     >>> from skpadim.metrics import pimo_score
     >>> masks = [[[0, 0, 1, 1]], None]
-    >>> maps = [[[0.1, 0.5, 0.4, 0.9]], [[0.2, 0.6, 0.3, 0.1]]]
-    >>> pimo_score(masks, maps, fpr_range=(0.25, 0.5))
-    array([ 1., nan])
+    >>> maps = [[[0.1, 0.5, 0.4, 0.9]], [[0.5, 0.8, 0.3, 0.1]]]
+    >>> pimo_score(masks, maps, fpr_range=(0.3, 0.6))
+    array([0.631...,        nan])
     """
     fpr, overlaps, _ = _pimo_curves(masks, maps, fpr_range)
     low, high = fpr_range
@@ -288,43 +287,191 @@ def pimo_score(
 def _pimo_curves(
     masks: Masks, maps: Maps, fpr_range: tuple[float, float]
 ) -> tuple[Rates, list[Rates | None], Scores]:
-    """Return shared rates, the overlap of each image (None if good) and thresholds, cut to the range."""
+    """Return the shared rates, overlap of each image (None for a good one) and thresholds."""
     low, high = _check_fpr_range(fpr_range)
-    images = [
-        (scores[mask], False) if mask.any() else (scores.ravel(), True)
-        for mask, scores in _images(masks, maps)
-    ]
-    good = [scores for scores, is_good in images if is_good]
-    if not good or len(good) == len(images):
+    good, images = [], []
+    for mask, scores in _images(masks, maps):
+        images.append(scores[mask])
+        if not mask.any():
+            good.append(scores.ravel())
+    if len(good) in (0, len(images)):
         raise ValueError(
-            f"{len(good)} of {len(images)} masks mark no pixel; PIMO needs at least one such image, which "
-            "is good, and one with anomalous pixels."
+            f"{len(good)} of {len(images)} images are good, by masks of None or without a mark; "
+            "expected at least one good and one defective image."
         )
     pool = np.concatenate(good)
     if low * pool.size < 1:
         warnings.warn(
-            f"fpr_range starts at {low:g}, less than one of the {pool.size} pixels of good images: overlap "
-            "there is the one without a false positive. Pass more good images, or a higher range.",
+            f"fpr_range starts at {low:g}, less than one of the {pool.size} pixels of good images; "
+            "the overlap there is the one without a false positive. Pass more good images, or "
+            "higher rates.",
             stacklevel=3,
         )
-    # Each pixel of the pool counts for this much of the shared rate, or more.
+    # A pixel counts for this much of the shared rate, or more: past the rank, it is out of range.
     least = 1 / (len(good) * max(scores.size for scores in good))
     thresholds = _thresholds(pool, lowest=_ranked(pool, math.floor(high / least)))
-    fpr = sum(_rate(thresholds, scores) for scores in good) / len(good)
+    rates = (_rate(thresholds, scores) for scores in good)
+    fpr = sum(rates, start=np.zeros(thresholds.size)) / len(good)
     first, last = np.searchsorted(fpr, (low, high), side="right")
     kept = slice(first - 1, last + 1)
-    return (
-        np.clip(fpr[kept], low, high),
-        [
-            None if is_good else _cut(fpr[kept], _rate(thresholds, scores)[kept], low, high)
-            for scores, is_good in images
-        ],
-        thresholds[kept],
-    )
+    overlaps = [
+        _cut(fpr[kept], _rate(thresholds, scores)[kept], low, high) if scores.size else None
+        for scores in images
+    ]
+    return np.clip(fpr[kept], low, high), overlaps, thresholds[kept]
 
 
 def _cut(fpr: Rates, overlap: Rates, low: float, high: float) -> Rates:
-    """Move the ends of a curve, which lie outside the range, to its ends."""
+    """Interpolate the ends of a curve, the only points out of the range, at its ends."""
     start = np.interp(low, fpr[:2], overlap[:2])
-    stop = np.interp(high, fpr[-2:], overlap[-2:]) if fpr[-1] > high else overlap[-1]
-    return np.concatenate([[start], overlap[1:-1], [stop]])
+    return np.concatenate([[start], overlap[1:-1], [_end(fpr, overlap, high)]])
+
+
+def _end(fpr: Rates, overlap: Rates, rate: float) -> float:
+    """Return the overlap at a rate that the last point may have passed."""
+    return float(np.interp(rate, fpr[-2:], overlap[-2:]) if fpr[-1] > rate else overlap[-1])
+
+
+def _log_area(fpr: Rates, overlap: Rates) -> float:
+    """Integrate a curve, straight from point to point, over the logarithm of the rate."""
+    step, log_step = np.diff(fpr), np.diff(np.log(fpr))
+    # What a line from 0 to 1 between two points integrates to; nothing, if it is vertical.
+    rise = np.divide(step - fpr[:-1] * log_step, step, out=np.zeros(step.size), where=step > 0)
+    return float(overlap[:-1] @ (log_step - rise) + overlap[1:] @ rise)
+
+
+def _pixels(masks: Masks, maps: Maps) -> tuple[Scores, Scores, Rates]:
+    """Return scores of normal pixels, of anomalous ones, and one over the size of their regions."""
+    normal, anomalous, weights = [], [], []
+    for mask, scores in _images(masks, maps):
+        normal.append(scores[~mask])
+        anomalous.append(scores[mask])
+        regions = ndimage.label(mask, _EIGHT_CONNECTED)[0][mask]
+        weights.append(1 / np.bincount(regions)[regions])
+    for kind, parts in (("anomalous", anomalous), ("normal", normal)):
+        if not any(part.size for part in parts):
+            raise ValueError(
+                f"no pixel of the {len(parts)} images is {kind}, by their masks; expected "
+                "anomalous and normal ones."
+            )
+    return np.concatenate(normal), np.concatenate(anomalous), np.concatenate(weights)
+
+
+def _lowest(normal: Scores, anomalous: Scores, max_fpr: float) -> float:
+    """Return the score at which the false-positive rate passes a limit, or the least score."""
+    n_allowed = math.floor(max_fpr * normal.size)
+    if n_allowed < normal.size:
+        return _ranked(normal, n_allowed)
+    return min(normal.min(), anomalous.min())
+
+
+def _ranked(scores: Scores, n_above: int) -> float:
+    """Return the largest score but for ``n_above``, or the least if there are no more."""
+    place = max(scores.size - 1 - n_above, 0)
+    return np.partition(scores, place)[place]
+
+
+def _thresholds(scores: Scores, lowest: float) -> Scores:
+    """Return the corners of a curve: infinity, then just above and at each score to the lowest.
+
+    From one score to the next, pixels of the other kind alone move the curve: a straight line.
+    """
+    distinct = np.unique(np.append(scores[scores > lowest], lowest).astype(scores.dtype))[::-1]
+    infinity = np.array(np.inf, dtype=scores.dtype)
+    corners = np.stack([np.nextafter(distinct, infinity), distinct], axis=1)
+    return np.append(infinity, corners)
+
+
+def _rate(thresholds: Scores, scores: Scores) -> Rates:
+    """Return the share of scores at or above each threshold, of decreasing ones."""
+    in_reach = np.sort(scores[scores >= thresholds[-1]])
+    return (in_reach.size - np.searchsorted(in_reach, thresholds)) / scores.size
+
+
+def _weight(thresholds: Scores, scores: Scores, weights: Rates) -> Rates:
+    """Return the share in weight of scores at or above each threshold."""
+    order = np.argsort(scores)
+    largest = np.append(0, np.cumsum(weights[order][::-1]))
+    n_reached = scores.size - np.searchsorted(scores[order], thresholds)
+    return largest[n_reached] / largest[-1]
+
+
+def _check_fpr_range(fpr_range: tuple[float, float]) -> tuple[float, float]:
+    ends = np.asarray(fpr_range)
+    if ends.shape != (2,) or ends.dtype.kind not in "fiu" or not 0 < ends[0] < ends[1] <= 1:
+        raise ValueError(f"fpr_range={fpr_range!r}, expected (low, high) with 0 < low < high <= 1.")
+    return float(ends[0]), float(ends[1])
+
+
+def _images(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
+    """Yield the mask and the map of each image, checked."""
+    end = object()
+    pairs = zip_longest(_iterate(masks, "masks"), _iterate(maps, "maps"), fillvalue=end)
+    for index, (mask, scores) in enumerate(pairs):
+        if mask is end or scores is end:
+            longer, shorter = ("maps", "masks") if mask is end else ("masks", "maps")
+            raise ValueError(
+                f"{longer} goes on after the {index} of {shorter}; expected one mask per map, None "
+                "for a good image."
+            )
+        checked = _check_map(scores, f"maps[{index}]")
+        yield _check_mask(mask, f"masks[{index}]", checked.shape), checked
+
+
+def _iterate(images: Iterable[Any], name: str) -> Iterator[Any]:
+    if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
+        raise TypeError(
+            f"{name} is {images!r}; expected a stack, list or generator, one per image."
+        )
+    return iter(images)
+
+
+def _check_map(map_: Any, name: str) -> Scores:
+    scores = np.asarray(map_)
+    if scores.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has dtype {scores.dtype}, expected real numbers.")
+    if scores.ndim != 2:
+        raise ValueError(
+            f"{name} has shape {scores.shape}, expected (height, width); pass one map as [map]."
+        )
+    if scores.dtype.kind != "f":
+        return scores.astype(np.float64)
+    n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
+    if n_bad:
+        raise ValueError(
+            f"{name} is NaN or infinite at {n_bad} of {scores.size} pixels. Maps at original size "
+            "are NaN where the detector's crop_size cuts: cut map and mask to what is left."
+        )
+    return scores
+
+
+def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
+    if mask is None:
+        return np.zeros(size, dtype=bool)
+    if isinstance(mask, str | os.PathLike):
+        name = f"{name} ({os.fspath(mask)!r})"
+        mask = _read_mask(mask, name)
+    pixels = np.asarray(mask)
+    if pixels.shape != size:
+        raise ValueError(
+            f"{name} has shape {pixels.shape}, its map {size}. Map the image at its original size, "
+            "by PaDiMDetector.anomaly_map(X, original_size=True), or resize the mask (nearest "
+            "neighbour)."
+        )
+    if pixels.dtype == bool:
+        return pixels
+    top = pixels.max(initial=0)
+    if top not in (0, 1, 255) or not np.all((pixels == 0) | (pixels == top)):
+        raise ValueError(
+            f"{name} is not binary: {len(np.unique(pixels))} values, {pixels.min()} to {top}; "
+            "expected bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
+        )
+    return pixels == top if top else np.zeros(size, dtype=bool)
+
+
+def _read_mask(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L") if len(image.getbands()) > 1 else image)
+    except OSError as error:
+        raise ValueError(f"{name} cannot be read as an image: {error}") from error

@@ -154,16 +154,20 @@ def test_sensor_noise_differs_between_channels(good):
 
 @pytest.mark.parametrize("kind", DEFECTS)
 @settings(max_examples=60, deadline=None)
-@given(number=st.integers(0, 2000), side=st.sampled_from([32, 64, 97, 224]))
+@given(number=st.integers(0, 2000), side=st.sampled_from([64, 97, 224]))
 def test_mask_is_where_the_photo_changes(kind, number, side):
     photo, mask, twin = with_twin(kind, number, side)
     change = np.abs(photo - twin).max(axis=2)
-    assert mask.any()
-    assert mask.mean() < 0.04
-    assert change[mask].mean() > 15
-    # Half a pixel of a soft edge may lie outside.
-    assert (change[~mask] > 45).sum() <= 0.05 * mask.sum() + 1
-    assert change[~mask].sum() < 0.15 * change.sum()
+    assert 0 < mask.mean() < 0.02
+    assert change[mask].mean() > 10
+    # A soft edge may reach a little beyond the mask.
+    assert change[~mask].max() < 60
+    assert change[~mask].sum() < 0.25 * change.sum()
+
+
+@pytest.mark.parametrize("kind", DEFECTS)
+def test_smallest_photos_show_their_defects(kind):
+    assert all(with_twin(kind, number, 32)[1].any() for number in range(100))
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("missing_hole", 1), ("stain", -1), ("burr", 1)])

@@ -403,6 +403,10 @@ class TestFileModes:
         save(Image.fromarray(values), path)
         with pytest.raises(ValueError, match=r"X\[0\] \(.*deep.tif.*70000.*expected 0..65535"):
             read([path])
+        values[3, 3] = -1
+        save(Image.fromarray(values), path)
+        with pytest.raises(ValueError, match=r"X\[0\] \(.*deep.tif.*-1 to .*expected 0..65535"):
+            read([path])
 
     def test_float_tiff(self, tmp_path):
         values = np.random.default_rng(0).random(SIZE, dtype=np.float32)
@@ -516,11 +520,12 @@ class TestCollections:
             np.testing.assert_array_equal(image.movedim(0, -1).numpy(), colour)
         assert [check_images(X).describe(i) for i in (1, 2)] == ["X[1]", "X[2]"]
 
-    def test_a_lazy_image_object_given_twice(self, files):
-        expected = draw(*SIZE, 3, seed=0)
-        for _ in range(5):
-            with Image.open(files[0]) as image:
-                result = pixels([image] * 16, n_jobs=4)
+    def test_a_lazy_image_object_given_twice(self, tmp_path):
+        expected = draw(400, 400, 3)
+        path = save(Image.fromarray(expected), tmp_path / "large.png")
+        for _ in range(3):
+            with Image.open(path) as image:
+                result = pixels([image] * 8, (400, 400), n_jobs=8)
             np.testing.assert_array_equal(result, np.broadcast_to(expected, result.shape))
 
     def test_checking_decodes_nothing(self, monkeypatch, files):
@@ -586,6 +591,16 @@ class TestThreads:
 
         with no_stray_threads(), pytest.raises(error):
             consume()
+
+    def test_a_failing_batch_ends_the_threads(self, monkeypatch, files):
+        def fail(*_):
+            raise MemoryError
+
+        monkeypatch.setattr(torch, "cat", fail)
+        # `caught` keeps the traceback, and so the frames, alive.
+        with no_stray_threads(), pytest.raises(MemoryError) as caught:
+            read(files)
+        assert caught.traceback
 
     def test_an_interrupt_while_waiting_ends_the_threads(self, monkeypatch, files):
         def interrupt(*_):
