@@ -24,14 +24,14 @@ from skpadim.datasets import make_inspection_images
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="folder for results")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), help="where results go")
     output = parser.parse_args().output
 
     photos = make_inspection_images(folder=output / "flange", random_state=0)
     masks = [None if path is None else np.asarray(Image.open(path)) > 0 for path in photos.masks_test]
     print(f"Wrote {len(photos.X_train) + len(photos.X_test)} photos to {output / 'flange'}")
     print(
-        'The network is an untrained ResNet-18 (weights=None): it needs no download, and aligned, drawn '
+        "The network is an untrained ResNet-18 (weights=None): it needs no download, and aligned, drawn "
         'parts\nare easy. On a real line use weights="DEFAULT", which torchvision downloads once.'
     )
 
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"score: {1000 * (mapped - fitted) / len(maps):5.1f} ms per photo from disk, map included\n")
     report(photos, scores, maps, masks)
 
-    draw(photos, scores, maps, masks, output / "demo.png")
+    draw(photos, scores, maps, masks, -detector.offset_, output / "demo.png")
     joblib.dump(detector, output / "detector.joblib")
     print(f"\nPicture: {output / 'demo.png'}\nDetector: {output / 'detector.joblib'} (joblib.load)")
 
@@ -65,7 +65,7 @@ def report(photos, scores, maps, masks) -> None:
     print(f"{'good':<14}{'':>30}{(scores[good] < 0).mean():>16.0%}")
 
 
-def draw(photos, scores, maps, masks, path) -> None:
+def draw(photos, scores, maps, masks, threshold, path) -> None:
     """Save photo, true mask and anomaly map of one photo of every kind, side by side."""
     kinds = list(dict.fromkeys(photos.defects_test))
     figure, axes = plt.subplots(len(kinds), 3, figsize=(7.5, 2.6 * len(kinds)), layout="constrained")
@@ -75,11 +75,11 @@ def draw(photos, scores, maps, masks, path) -> None:
         mask = np.zeros(photo.shape[:2]) if masks[index] is None else masks[index]
         row[0].imshow(photo)
         row[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
-        shown = row[2].imshow(maps[index], cmap="viridis", vmin=0, vmax=np.max(maps))
+        shown = row[2].imshow(maps[index], cmap="viridis", vmin=0, vmax=2 * threshold)
         verdict = "good" if scores[index] >= 0 else "anomaly"
         for axis, title in zip(row, (kind.replace("_", " "), "mask", verdict), strict=True):
             axis.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes[:, 2], label="smoothed Mahalanobis distance")
+    figure.colorbar(shown, ax=axes[:, 2], label="smoothed Mahalanobis distance; the threshold is half-way")
     figure.savefig(path, dpi=100)
     plt.close(figure)
 

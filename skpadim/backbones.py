@@ -51,11 +51,11 @@ def build_trunk(
     ValueError
         If a name or file is unknown, the network cannot be traced, or the weights do not fit.
     """
-    is_module = isinstance(backbone, nn.Module)
-    model = copy.deepcopy(backbone) if is_module else _random_model(backbone, seed)
+    name = None if isinstance(backbone, nn.Module) else backbone
+    model = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _random_model(backbone, seed)
     trunk = _cut(model.eval(), layers)
-    if weights is not None and not (is_module and weights == "DEFAULT"):
-        state = _state_dict(None if is_module else backbone, weights)
+    if weights is not None and (name is not None or weights != "DEFAULT"):
+        state = _state_dict(name, weights)
         _load(trunk, set(model.state_dict()), state, f"weights={os.fspath(weights)!r}")
     return trunk.eval().requires_grad_(False)
 
@@ -118,9 +118,7 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     return state
 
 
-def _load(
-    trunk: nn.Module, known: Set[str], state: Mapping[str, Tensor], where: str
-) -> None:
+def _load(trunk: nn.Module, known: Set[str], state: Mapping[str, Tensor], where: str) -> None:
     """Load into a trunk what it needs of a state dict, and refuse one of another network.
 
     ``known`` are the entries of the whole network. What lies behind the trunk (a classifier of another

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class RandomChannelSelector(SelectorMixin, Estimator):
     (5, 3, 14, 14)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_channels": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "random_state": ["random_state"],
     }
@@ -90,16 +90,15 @@ class RandomChannelSelector(SelectorMixin, Estimator):
             If X has fewer than ``n_channels`` channels.
         """
         n_all = self._check(X, reset=True).shape[1]
-        n_kept = {"auto": min(_AUTO_CHANNELS, n_all), None: n_all}.get(self.n_channels, self.n_channels)
+        n_kept = n_all if self.n_channels is None else self.n_channels
+        n_kept = min(_AUTO_CHANNELS, n_all) if n_kept == "auto" else int(n_kept)
         if n_kept > n_all:
             raise ValueError(
                 f"n_channels={n_kept} is out of range: the embedding has {n_all} channels. "
                 f"Choose n_channels between 1 and {n_all}, or add layers."
             )
         random_state = fresh_random_state(self.random_state)
-        self.channel_indices_: NDArray[np.int64] = np.sort(
-            random_state.choice(n_all, n_kept, replace=False)
-        )
+        self.channel_indices_: NDArray[np.int64] = np.sort(random_state.choice(n_all, n_kept, replace=False))
         return self
 
     def transform(self, X: FeaturePyramid | ArrayLike) -> FeaturePyramid | NDArray[Any]:

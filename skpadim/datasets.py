@@ -135,9 +135,7 @@ def make_inspection_images(
     defects = list(_KINDS)[1:]
     train = [_Shot("train", "good", i) for i in range(n_train)]
     test = [_Shot("test", "good", i) for i in range(n_good)]
-    test += [
-        _Shot("test", defects[i % len(defects)], i // len(defects)) for i in range(n_defective)
-    ]
+    test += [_Shot("test", defects[i % len(defects)], i // len(defects)) for i in range(n_defective)]
 
     if folder is None:
         X_train, _ = _in_memory(train, seed, image_size)
@@ -212,9 +210,7 @@ def _in_memory(shots: list[_Shot], seed: int, side: int) -> tuple[NDArray[Any], 
     return photos, masks
 
 
-def _on_disk(
-    shots: list[_Shot], seed: int, side: int, root: Path
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def _on_disk(shots: list[_Shot], seed: int, side: int, root: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     mask_paths = np.full(len(shots), None, dtype=object)
     for i, shot in enumerate(shots):
         photo, mask = shot.take(seed, side)

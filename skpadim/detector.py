@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -98,10 +98,8 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
     (2, 64, 64)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
-        name: constraint
-        for step in _STEPS
-        for name, constraint in step._parameter_constraints.items()
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        name: constraint for step in _STEPS for name, constraint in step._parameter_constraints.items()
     }
 
     def __init__(
@@ -170,9 +168,7 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
         batches = report_batches(self, features.batches(X), n_batches, X)
         selected = (channels.select(features.extract(batch)) for batch in batches)
         gaussian.fit_stream(selected, features.input_size)
-        self.pipeline_ = Pipeline(
-            [("features", features), ("channels", channels), ("gaussian", gaussian)]
-        )
+        self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
     def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
@@ -200,9 +196,7 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
             Higher = more normal.
         """
         gaussian = self._fitted_steps()[2]
-        return -np.concatenate(
-            [gaussian.image_scores(distances) for _, distances in self._distances(X)]
-        )
+        return -np.concatenate([gaussian.image_scores(distances) for _, distances in self._distances(X)])
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Compute ``score_samples(X) - offset_``: negative for anomalies.

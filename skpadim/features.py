@@ -7,11 +7,11 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
@@ -76,10 +76,9 @@ class FeaturePyramid:
             layer_names = [f"level{index}" for index in range(len(self.levels))]
         self.layer_names = tuple(layer_names)
         if len(self.layer_names) != len(self.levels):
-            raise ValueError(
-                f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}."
-            )
-        self.image_size = tuple(image_size) if image_size is not None else self.shape[2:]
+            raise ValueError(f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}.")
+        height, width = self.shape[2:] if image_size is None else image_size
+        self.image_size = (int(height), int(width))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -120,7 +119,7 @@ class FeaturePyramid:
             key = key.astype(np.intp) if key.size == 0 else key
         return FeaturePyramid([level[key] for level in self.levels], self.layer_names, self.image_size)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("a FeaturePyramid becomes an array only by copying: the levels are upsampled")
         size = self.shape[2:]
@@ -140,7 +139,7 @@ class FeaturePyramid:
         return f"FeaturePyramid({len(self)} images; {levels})"
 
 
-class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):
+class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn images into the embeddings of a frozen convolutional network.
 
     Parameters
@@ -188,7 +187,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     FeaturePyramid(2 images; layer1: 64x16x16, layer2: 128x8x8)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, nn.Module],
         "layers": ["array-like"],
         "weights": [str, os.PathLike, None],
@@ -391,13 +390,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 "a size that suits it."
             ) from error
         for layer, output in zip(layers, outputs, strict=True):
-            if not isinstance(output, Tensor) or output.ndim != 4:
-                shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            if getattr(output, "ndim", None) != 4:
+                shape = tuple(getattr(output, "shape", ())) or type(output).__name__
                 raise ValueError(
                     f"layers: {layer!r} gives {shape}; PaDiM needs layers that give feature maps "
                     "(n_images, channels, height, width)."
                 )
-        return [tuple(output.shape[1:]) for output in outputs]
+        return [(output.shape[1], output.shape[2], output.shape[3]) for output in outputs]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -473,9 +472,7 @@ def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:
-    if isinstance(size, Integral):
-        return int(size), int(size)
-    pair = tuple(size)
+    pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
         raise ValueError(f"{name} must be a positive int or (height, width); got {size!r}.")
     return int(pair[0]), int(pair[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ class PatchGaussian(OutlierMixin, Estimator):
     array([ 1, -1])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "epsilon": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "sigma": [Interval(Real, 0, None, closed="left")],
         "false_alarm_rate": [Interval(Real, 0, 1, closed="neither")],
@@ -164,7 +164,7 @@ class PatchGaussian(OutlierMixin, Estimator):
             As :meth:`fit`.
         """
         moments, reservoir = self._accumulate(batches)
-        self.image_size_ = tuple(image_size)
+        self.image_size_ = (int(image_size[0]), int(image_size[1]))
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
         images = reservoir.rows()
@@ -330,7 +330,7 @@ class PatchGaussian(OutlierMixin, Estimator):
         reservoir = Reservoir(self.n_calibration, draw_seed(self.random_state))
         for given in batches:
             if moments is None:
-                self.level_shapes_ = [tuple(level.shape[1:]) for level in given]
+                self.level_shapes_ = [(level.shape[1], level.shape[2], level.shape[3]) for level in given]
                 shapes = [self.level_shapes_[index] for index in self._coarse_to_fine()]
                 moments = empty_moments(shapes, given[0].device)
             levels = [given[index] for index in self._coarse_to_fine()]

@@ -96,9 +96,7 @@ def check_images(X: Any, *, min_images: int = 1) -> Images:
     """
     images, needed = Images(_as_collection(X)), max(min_images, 1)
     if len(images) < needed:
-        raise ValueError(
-            f"Found n_samples={len(images)} image(s) in X, at least {needed} are needed."
-        )
+        raise ValueError(f"Found n_samples={len(images)} image(s) in X, at least {needed} are needed.")
     return images
 
 
@@ -173,9 +171,7 @@ class Images:
             for start in indices[::batch_size]:
                 yield _collate(islice(loaded, batch_size), start)
 
-    def _slices(
-        self, batch_size: int, image_size: Size, window: tuple[slice, slice]
-    ) -> Iterator[ImageBatch]:
+    def _slices(self, batch_size: int, image_size: Size, window: tuple[slice, slice]) -> Iterator[ImageBatch]:
         """Cut batches from a stack of the right size: views, where dtype and layout allow."""
         for start in range(0, len(self), batch_size):
             pixels = self._stack_pixels(self._source[start : start + batch_size], start)
@@ -330,8 +326,7 @@ def _check_range(image: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name} contains NaN or infinity.")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(
-            f"{name} holds floats from {low:g} to {high:g}, expected [0, 1]: "
-            "divide 8-bit values by 255."
+            f"{name} holds floats from {low:g} to {high:g}, expected [0, 1]: divide 8-bit values by 255."
         )
 
 

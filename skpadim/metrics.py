@@ -9,25 +9,18 @@ overlap against false-positive rate, then rise on a straight line.
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator
-from itertools import zip_longest
 from numbers import Real
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import auc
 from sklearn.utils._param_validation import Interval, validate_params
 
-Scores = NDArray[np.floating[Any]]
+from .masks import Maps, Masks, Scores, check_pairs
+
 Rates = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Masks = Iterable[ArrayLike | str | os.PathLike[str] | None]
-Maps = Iterable[ArrayLike]
 
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
@@ -182,8 +175,8 @@ def pimo_curve(
     """Overlap in each defective image against the false-positive rate in the good images.
 
     The overlap of an image is the share of its anomalous pixels at or above the threshold. The
-    false-positive rate is that of the pixels of a good image, averaged over the good images; normal
-    pixels of defective images, from which masks are rarely exact, do not count [1]_.
+    false-positive rate is that of the pixels of a good image, averaged over the good images. Normal
+    pixels of defective images do not count, so that it depends on no defect and its mask [1]_.
 
     Parameters
     ----------
@@ -290,10 +283,10 @@ def _pimo_curves(
     """Return the shared rates, overlap of each image (None for a good one) and thresholds."""
     low, high = _check_fpr_range(fpr_range)
     good, images = [], []
-    for mask, scores in _images(masks, maps):
+    for mask, scores in check_pairs(masks, maps):
         images.append(scores[mask])
         if not mask.any():
-            good.append(scores.ravel())
+            good.append(scores.flatten())
     if len(good) in (0, len(images)):
         raise ValueError(
             f"{len(good)} of {len(images)} images are good, by masks of None or without a mark; "
@@ -343,7 +336,7 @@ def _log_area(fpr: Rates, overlap: Rates) -> float:
 def _pixels(masks: Masks, maps: Maps) -> tuple[Scores, Scores, Rates]:
     """Return scores of normal pixels, of anomalous ones, and one over the size of their regions."""
     normal, anomalous, weights = [], [], []
-    for mask, scores in _images(masks, maps):
+    for mask, scores in check_pairs(masks, maps):
         normal.append(scores[~mask])
         anomalous.append(scores[mask])
         regions = ndimage.label(mask, _EIGHT_CONNECTED)[0][mask]
@@ -384,7 +377,8 @@ def _thresholds(scores: Scores, lowest: float) -> Scores:
 
 def _rate(thresholds: Scores, scores: Scores) -> Rates:
     """Return the share of scores at or above each threshold, of decreasing ones."""
-    in_reach = np.sort(scores[scores >= thresholds[-1]])
+    in_reach = scores[scores >= thresholds[-1]]
+    in_reach.sort()
     return (in_reach.size - np.searchsorted(in_reach, thresholds)) / scores.size
 
 
@@ -401,77 +395,3 @@ def _check_fpr_range(fpr_range: tuple[float, float]) -> tuple[float, float]:
     if ends.shape != (2,) or ends.dtype.kind not in "fiu" or not 0 < ends[0] < ends[1] <= 1:
         raise ValueError(f"fpr_range={fpr_range!r}, expected (low, high) with 0 < low < high <= 1.")
     return float(ends[0]), float(ends[1])
-
-
-def _images(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
-    """Yield the mask and the map of each image, checked."""
-    end = object()
-    pairs = zip_longest(_iterate(masks, "masks"), _iterate(maps, "maps"), fillvalue=end)
-    for index, (mask, scores) in enumerate(pairs):
-        if mask is end or scores is end:
-            longer, shorter = ("maps", "masks") if mask is end else ("masks", "maps")
-            raise ValueError(
-                f"{longer} goes on after the {index} of {shorter}; expected one mask per map, None "
-                "for a good image."
-            )
-        checked = _check_map(scores, f"maps[{index}]")
-        yield _check_mask(mask, f"masks[{index}]", checked.shape), checked
-
-
-def _iterate(images: Iterable[Any], name: str) -> Iterator[Any]:
-    if isinstance(images, str | os.PathLike) or not isinstance(images, Iterable):
-        raise TypeError(
-            f"{name} is {images!r}; expected a stack, list or generator, one per image."
-        )
-    return iter(images)
-
-
-def _check_map(map_: Any, name: str) -> Scores:
-    scores = np.asarray(map_)
-    if scores.dtype.kind not in "fiu":
-        raise TypeError(f"{name} has dtype {scores.dtype}, expected real numbers.")
-    if scores.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {scores.shape}, expected (height, width); pass one map as [map]."
-        )
-    if scores.dtype.kind != "f":
-        return scores.astype(np.float64)
-    n_bad = scores.size - np.count_nonzero(np.isfinite(scores))
-    if n_bad:
-        raise ValueError(
-            f"{name} is NaN or infinite at {n_bad} of {scores.size} pixels. Maps at original size "
-            "are NaN where the detector's crop_size cuts: cut map and mask to what is left."
-        )
-    return scores
-
-
-def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
-    if mask is None:
-        return np.zeros(size, dtype=bool)
-    if isinstance(mask, str | os.PathLike):
-        name = f"{name} ({os.fspath(mask)!r})"
-        mask = _read_mask(mask, name)
-    pixels = np.asarray(mask)
-    if pixels.shape != size:
-        raise ValueError(
-            f"{name} has shape {pixels.shape}, its map {size}. Map the image at its original size, "
-            "by PaDiMDetector.anomaly_map(X, original_size=True), or resize the mask (nearest "
-            "neighbour)."
-        )
-    if pixels.dtype == bool:
-        return pixels
-    top = pixels.max(initial=0)
-    if top not in (0, 1, 255) or not np.all((pixels == 0) | (pixels == top)):
-        raise ValueError(
-            f"{name} is not binary: {len(np.unique(pixels))} values, {pixels.min()} to {top}; "
-            "expected bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
-        )
-    return pixels == top if top else np.zeros(size, dtype=bool)
-
-
-def _read_mask(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L") if len(image.getbands()) > 1 else image)
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read as an image: {error}") from error

@@ -385,13 +385,10 @@ def test_module_that_does_more_in_training_is_no_trouble():
 
 def test_random_weights_are_those_of_the_seed():
     first, again, other = (
-        trunk_arrays(build_trunk("squeezenet1_0", SQUEEZENET[:1], None, seed=seed))
-        for seed in (0, 0, 1)
+        trunk_arrays(build_trunk("squeezenet1_0", SQUEEZENET[:1], None, seed=seed)) for seed in (0, 0, 1)
     )
     assert all(np.array_equal(first[name], again[name]) for name in first)
-    assert not any(
-        np.array_equal(first[name], other[name]) for name in first if name.endswith("weight")
-    )
+    assert not any(np.array_equal(first[name], other[name]) for name in first if name.endswith("weight"))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(1)
         plain = get_model("squeezenet1_0", weights=None).state_dict()
@@ -405,9 +402,7 @@ def test_global_generators_stay():
     assert np.array_equal(np.random.get_state()[1], before[1])
 
 
-@pytest.mark.parametrize(
-    ("name", "layers"), [("resnet18", RESNET[:2]), ("squeezenet1_0", SQUEEZENET[:2])]
-)
+@pytest.mark.parametrize(("name", "layers"), [("resnet18", RESNET[:2]), ("squeezenet1_0", SQUEEZENET[:2])])
 def test_rebuilt_trunk_is_the_same_bit_for_bit(name, layers, no_download, tmp_path):
     path = saved(network(name).state_dict(), tmp_path)
     trunk = build_trunk(name, layers, path, seed=0)
@@ -415,9 +410,7 @@ def test_rebuilt_trunk_is_the_same_bit_for_bit(name, layers, no_download, tmp_pa
     assert all(type(array) is np.ndarray for array in arrays.values())
     path.unlink()
     rebuilt = rebuild_trunk(name, layers, arrays)
-    assert_equal(
-        outputs_of(optimise_trunk(rebuilt), pixels()), outputs_of(optimise_trunk(trunk), pixels())
-    )
+    assert_equal(outputs_of(optimise_trunk(rebuilt), pixels()), outputs_of(optimise_trunk(trunk), pixels()))
 
 
 def test_arrays_are_copies_that_outlive_the_module(small_network):

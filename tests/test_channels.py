@@ -139,7 +139,9 @@ def test_bad_number_of_channels(n_channels, message):
 
 
 @pytest.mark.parametrize(
-    "X", [np.ones((2, 19)), np.ones((2, 21, 4, 4)), draw_pyramid(2, SHAPES[:2])], ids=["2-D", "4-D", "pyramid"]
+    "X",
+    [np.ones((2, 19)), np.ones((2, 21, 4, 4)), draw_pyramid(2, SHAPES[:2])],
+    ids=["2-D", "4-D", "pyramid"],
 )
 def test_other_number_of_channels_than_in_the_fit(X):
     selector = RandomChannelSelector(3).fit(draw_pyramid(2, SHAPES))

@@ -303,7 +303,9 @@ def test_features_do_not_depend_on_the_batch_size(batch_size, photos):
 @pytest.mark.parametrize("n_jobs", [None, 1, 3, -1])
 def test_files_give_the_features_of_their_arrays(n_jobs, photos, paths):
     transformer = tiny(n_jobs=n_jobs, batch_size=2).fit(paths)
-    for level, expected in zip(transformer.transform(paths).levels, transformer.transform(photos).levels, strict=True):
+    for level, expected in zip(
+        transformer.transform(paths).levels, transformer.transform(photos).levels, strict=True
+    ):
         assert_array_equal(level, expected)
 
 
@@ -461,9 +463,7 @@ def test_clone_and_parameters(photos):
 
 def test_text_and_html(photos):
     by_name = CNNFeatureTransformer("squeezenet1_0", layers=["features.4"])
-    assert repr(by_name) == (
-        "CNNFeatureTransformer(backbone='squeezenet1_0', layers=['features.4'])"
-    )
+    assert repr(by_name) == ("CNNFeatureTransformer(backbone='squeezenet1_0', layers=['features.4'])")
     for transformer in (by_name, tiny().fit(photos)):
         assert "CNNFeatureTransformer" in transformer._repr_html_()
     assert "TinyNetwork" in repr(tiny())

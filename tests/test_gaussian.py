@@ -52,9 +52,7 @@ def test_fit_does_not_depend_on_the_batches(batch_size):
     train, new = pyramid[:40], pyramid[40:]
     order = np.random.default_rng(1).permutation(40)
     levels = [torch.from_numpy(level[order]) for level in train.levels]
-    batches = (
-        [level[start : start + batch_size] for level in levels] for start in range(0, 40, batch_size)
-    )
+    batches = ([level[start : start + batch_size] for level in levels] for start in range(0, 40, batch_size))
     streamed = PatchGaussian().fit_stream(batches, (32, 32))
     expected = plain_fit(train, new, 0.01)
     assert_allclose(streamed.mahalanobis(new), expected, rtol=1e-4)
@@ -84,9 +82,7 @@ def test_get_covariance_is_that_of_the_patch_in_embedding_order(shapes):
 
 
 @pytest.mark.parametrize("n_images", [3, 10, 60])
-@pytest.mark.parametrize(
-    ("epsilon", "scale"), [(0.01, 1.0), (0.01, 45.0), ("auto", 45.0), (1.0, 45.0)]
-)
+@pytest.mark.parametrize(("epsilon", "scale"), [(0.01, 1.0), (0.01, 45.0), ("auto", 45.0), (1.0, 45.0)])
 def test_leave_one_out_equals_refitting(n_images, epsilon, scale):
     pyramid = draw_pyramid(n_images, [(7, 6, 6), (9, 3, 3)], scale=scale, image_size=(24, 24))
     gaussian = PatchGaussian(epsilon, false_alarm_rate=0.5).fit(pyramid)

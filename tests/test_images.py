@@ -241,9 +241,7 @@ class TestResizing:
         expected = torch.from_numpy(whole).movedim(-1, 0)
         expected = torchvision_functional.center_crop(expected, [8, 11])
         np.testing.assert_array_equal(cropped, expected.movedim(0, -1).numpy())
-        np.testing.assert_array_equal(
-            pixels(files, crop_size=(8, 11)), pixels(files)[:, 2:10, 3:14]
-        )
+        np.testing.assert_array_equal(pixels(files, crop_size=(8, 11)), pixels(files)[:, 2:10, 3:14])
 
     def test_crop_must_fit(self):
         with pytest.raises(ValueError, match=r"crop_size=\(5, 18\).*image_size=\(12, 17\)"):
@@ -288,9 +286,7 @@ class TestBatchIndependence:
     def test_a_stack_equals_its_images(self, size, dtype):
         X = scaled(draw(7, *size, 3), dtype)
         for batch_size in (1, 3, 7):
-            np.testing.assert_array_equal(
-                pixels(X, batch_size=batch_size), pixels(list(X), batch_size=2)
-            )
+            np.testing.assert_array_equal(pixels(X, batch_size=batch_size), pixels(list(X), batch_size=2))
 
     def test_a_mixed_batch_is_float(self):
         byte, unit = draw(*SIZE, 3), np.full(SIZE, 0.5)
@@ -363,17 +359,13 @@ class TestFileModes:
 
     def test_transparent_colour_and_grey(self, tmp_path):
         colour = smooth(*SIZE)
-        path = save(
-            Image.fromarray(colour), tmp_path / "c.png", transparency=tuple(colour[3, 4].tolist())
-        )
+        path = save(Image.fromarray(colour), tmp_path / "c.png", transparency=tuple(colour[3, 4].tolist()))
         expected = colour.copy()
         expected[(colour == colour[3, 4]).all(-1)] = 255
         np.testing.assert_array_equal(pixels([path])[0], expected)
         grey = draw(*SIZE)
         path = save(Image.fromarray(grey), tmp_path / "g.png", transparency=int(grey[0, 0]))
-        np.testing.assert_array_equal(
-            pixels([path])[0], as_three(np.where(grey == grey[0, 0], 255, grey))
-        )
+        np.testing.assert_array_equal(pixels([path])[0], as_three(np.where(grey == grey[0, 0], 255, grey)))
 
     @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
     def test_sixteen_bits_are_kept(self, tmp_path, suffix):
@@ -728,9 +720,7 @@ class TestBadCollections:
             check_images(X)
 
     def test_too_few(self):
-        with pytest.raises(
-            ValueError, match=r"Found n_samples=1 image\(s\).*at least 3 are needed"
-        ):
+        with pytest.raises(ValueError, match=r"Found n_samples=1 image\(s\).*at least 3 are needed"):
             check_images(["a.png"], min_images=3)
 
     def test_a_folder(self, tmp_path):

@@ -79,9 +79,11 @@ def seen_cells(shapes):
 
 
 # Three levels or fewer, small enough that every patch can be looked at, at least one channel in all.
-small_levels = st.lists(
-    st.tuples(st.integers(0, 3), st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=3
-).map(by_area).filter(lambda shapes: any(shape[0] for shape in shapes))
+small_levels = (
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=3)
+    .map(by_area)
+    .filter(lambda shapes: any(shape[0] for shape in shapes))
+)
 
 
 def test_nearest_index_is_that_of_torch_on_float32_maps():
@@ -286,9 +288,7 @@ def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
         others = np.delete(embedding, index, axis=0)
         expected = plain.distances(others, embedding[index : index + 1], 0.01)[0]
         assert_allclose(squared[index].sqrt(), expected, rtol=1e-6)
-    expected_rows = whitening.whitening_rows(
-        collected.tree, collected.comoments, n_images - 1, 0.01
-    )
+    expected_rows = whitening.whitening_rows(collected.tree, collected.comoments, n_images - 1, 0.01)
     for part, expected in zip(rows, expected_rows, strict=True):
         assert_allclose(part, expected, rtol=1e-9, atol=1e-12)
 
@@ -307,8 +307,7 @@ def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
 def test_maps_are_upsampled_and_smoothed(patches, pixels, sigma, seed):
     distances = np.random.default_rng(seed).exponential(size=(1, *patches))
     rows, columns = (
-        scoring.upsampling_matrix(n_in, n_out, sigma)
-        for n_in, n_out in zip(patches, pixels, strict=True)
+        scoring.upsampling_matrix(n_in, n_out, sigma) for n_in, n_out in zip(patches, pixels, strict=True)
     )
     found = rows @ torch.from_numpy(distances[0]) @ columns.T
     assert_allclose(found, plain.maps(distances, pixels, sigma)[0], rtol=1e-10)

@@ -35,9 +35,7 @@ class TinyNetwork(torch.nn.Module):
 class _RowsAsImages:
     """Turn every row of a table into an image: its numbers, squeezed into [0, 1], are the rows of pixels."""
 
-    def __init__(
-        self, layers=("fine", "coarse"), batch_size=64, device="cpu", random_state=0
-    ):
+    def __init__(self, layers=("fine", "coarse"), batch_size=64, device="cpu", random_state=0):
         super().__init__(
             TinyNetwork(),
             layers=layers,

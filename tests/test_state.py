@@ -52,9 +52,9 @@ CASES = {
         lambda fitted: [fitted.anomaly_map(photos(3, seed=1)), fitted.decision_function(photos(3, seed=1))],
     ),
     "features": (
-        lambda: CNNFeatureTransformer(
-            "squeezenet1_0", layers=LAYERS, weights=None, image_size=32
-        ).fit(photos(2)),
+        lambda: CNNFeatureTransformer("squeezenet1_0", layers=LAYERS, weights=None, image_size=32).fit(
+            photos(2)
+        ),
         lambda fitted: fitted.transform(photos(3, seed=1)).levels,
     ),
     "channels": (
@@ -105,9 +105,7 @@ def through_deepcopy(estimator, _folder):
     return copy.deepcopy(estimator)
 
 
-@pytest.mark.parametrize(
-    "way", [through_pickle, through_joblib, through_memory_map, through_deepcopy]
-)
+@pytest.mark.parametrize("way", [through_pickle, through_joblib, through_memory_map, through_deepcopy])
 def test_results_survive_bit_for_bit(case, way, tmp_path):
     fitted, expected, results = case
     loaded = way(fitted, tmp_path)
@@ -261,9 +259,7 @@ def test_what_succeeds_stays():
 FAILING = {
     "detector": lambda fitted: fitted.fit([*photos(5), np.full((8, 8), np.nan)]),
     "features": lambda fitted: fitted.set_params(layers=["features.4", "flatten"]).fit(photos(5)),
-    "channels": lambda fitted: fitted.set_params(n_channels=4).fit(
-        FeaturePyramid([np.zeros((2, 3, 1, 1))])
-    ),
+    "channels": lambda fitted: fitted.set_params(n_channels=4).fit(FeaturePyramid([np.zeros((2, 3, 1, 1))])),
     "gaussian": lambda fitted: fitted.set_params(epsilon=0).fit(np.ones((9, 3))),
 }
 

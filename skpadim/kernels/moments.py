@@ -71,9 +71,7 @@ def add_batch(moments: Moments, levels: Sequence[Tensor]) -> None:
         batch_mean = features.mean(dim=2)
         shift = batch_mean - mean
         # The merge adds the outer product of the weighted shift: one more row of the batch.
-        centred.append(
-            torch.cat([features - batch_mean[:, :, None], (weight * shift)[:, :, None]], dim=2)
-        )
+        centred.append(torch.cat([features - batch_mean[:, :, None], (weight * shift)[:, :, None]], dim=2))
         mean += shift * (n_batch / n_total)
     _add_products(moments, centred)
     moments.n_images = n_total

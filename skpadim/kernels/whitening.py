@@ -84,9 +84,7 @@ def _factor(comoments: Tensor, above: Tensor, divisor: float, ridge: float) -> T
     return torch.cat([-(inverse @ lower) @ above, inverse], dim=2)
 
 
-def squared_distances(
-    tree: PrefixTree, whitening: Sequence[Tensor], centred: Sequence[Tensor]
-) -> Tensor:
+def squared_distances(tree: PrefixTree, whitening: Sequence[Tensor], centred: Sequence[Tensor]) -> Tensor:
     """Return squared Mahalanobis distances.
 
     Parameters
