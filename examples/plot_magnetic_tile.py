@@ -78,7 +78,9 @@ for kind in sorted(set(kinds) - {"good"}):
     print(f"{kind:<10}{auc:>15.3f}{(scores[kinds == kind] < 0).mean():>16.0%}")
 print(f"{'all':<10}{roc_auc_score(labels, scores):>15.3f}{(scores[labels == -1] < 0).mean():>16.0%}")
 print(f"{'good':<10}{'':>15}{(scores[labels == 1] < 0).mean():>16.0%}")
-pixel_auc = roc_auc_score(np.concatenate([m.ravel() for m in masks]), np.concatenate([m.ravel() for m in maps]))
+pixel_auc = roc_auc_score(
+    np.concatenate([m.ravel() for m in masks]), np.concatenate([m.ravel() for m in maps])
+)
 print(f"\npixel ROC AUC {pixel_auc:.3f}")
 
 # %%

@@ -10,10 +10,14 @@ import math
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import OutlierMixin
+from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 
@@ -98,3 +102,133 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
             stacklevel=2,
         )
     return float(np.sort(loo_scores)[min(rank, n) - 1])
+
+
+def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of calibration scores at least as high as each score, the score itself included.
+
+    ``(1 + #{loo_scores >= score}) / (n + 1)``: for a score exchangeable with the ``n`` calibration scores,
+    the probability of a value at most ``alpha`` is at most ``alpha`` (Vovk et al., 2005).
+
+    Parameters
+    ----------
+    loo_scores : ndarray of shape (n,)
+    scores : ndarray of shape (n_images,)
+        Higher = more anomalous, as ``loo_scores``.
+
+    Returns
+    -------
+    ndarray of shape (n_images,)
+        In [1 / (n + 1), 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> conformal_p_values(np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0, 9.0]))
+    array([1.  , 0.75, 0.25])
+    """
+    ordered = np.sort(loo_scores)
+    n_below = np.searchsorted(ordered, scores, side="left")
+    return (1 + len(ordered) - n_below) / (len(ordered) + 1)
+
+
+class CalibratedDecisionMixin(OutlierMixin):
+    """Decisions of an estimator with ``score_samples``, ``loo_scores_`` and ``offset_``.
+
+    In all methods X is what ``score_samples`` takes.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
+    loo_scores_: NDArray[np.float64]
+    offset_: float
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Compute the normality of images; higher = more normal."""
+        raise NotImplementedError
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Compute ``score_samples(X) - offset_``: negative for anomalies.
+
+        Parameters
+        ----------
+        X : as ``score_samples``
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Tell good parts from anomalies.
+
+        Parameters
+        ----------
+        X : as ``score_samples``
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+            +1 good, -1 anomaly.
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def p_values(self, X: Any) -> NDArray[np.float64]:
+        """Compute conformal p-values: how rarely a good image scores as high.
+
+        ``(1 + #{loo_scores_ >= score}) / (n + 1)``. For a new good image, the probability of a p-value at
+        most ``alpha`` is at most ``alpha``, as far as leave-one-out scores are exchangeable with its score:
+        they come from fits with one image less.
+
+        Parameters
+        ----------
+        X : as ``score_samples``
+
+        Returns
+        -------
+        ndarray of shape (n_images,)
+            In [1 / (n + 1), 1]; small = anomalous.
+
+        Notes
+        -----
+        Over a lot of parts, bound the share of false alarms among all alarms (Benjamini and Hochberg, 1995;
+        for conformal p-values Bates et al., "Testing for outliers with conformal p-values", 2023)::
+
+            adjusted = scipy.stats.false_discovery_control(detector.p_values(lot))
+            anomalies = adjusted <= 0.1
+        """
+        # Looked at first: an estimator that is not fitted has no score to compute.
+        check_is_fitted(self)
+        return conformal_p_values(self.loo_scores_, -self.score_samples(X))
+
+    def set_false_alarm_rate(self, rate: float) -> Self:
+        """Move the threshold to another false-alarm rate, without refitting.
+
+        The parameter ``false_alarm_rate`` is set too, so a clone keeps it.
+
+        Parameters
+        ----------
+        rate : float
+            In (0, 1).
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the rate is out of range; nothing is changed.
+        """
+        check_is_fitted(self)
+        rate_constraint = {"false_alarm_rate": self._parameter_constraints["false_alarm_rate"]}
+        validate_parameter_constraints(
+            rate_constraint, {"false_alarm_rate": rate}, caller_name=type(self).__name__
+        )
+        self.false_alarm_rate = rate
+        self._move_threshold()
+        return self
+
+    def _move_threshold(self) -> None:
+        """Set ``offset_`` to what ``false_alarm_rate`` asks for."""
+        self.offset_ = -conformal_threshold(self.loo_scores_, self.false_alarm_rate)

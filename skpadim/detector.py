@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import OutlierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .calibration import CalibratedDecisionMixin
 from .callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, FeaturePyramid, describe_image_input
@@ -27,7 +28,7 @@ from .state import Estimator, rolls_back
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
-class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
+class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     """Learn good parts from photos alone, find defects, show where they are.
 
     Patch Distribution Modeling (Defard et al. 2020, arXiv:2011.08785): a frozen CNN turns every image patch
@@ -198,35 +199,6 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
         gaussian = self._fitted_steps()[2]
         return -np.concatenate([gaussian.image_scores(distances) for _, distances in self._distances(X)])
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Compute ``score_samples(X) - offset_``: negative for anomalies.
-
-        Parameters
-        ----------
-        X : images
-            See :meth:`fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_images,)
-        """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """Tell good parts from anomalies.
-
-        Parameters
-        ----------
-        X : images
-            See :meth:`fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_images,)
-            +1 good, -1 anomaly.
-        """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
-
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
@@ -251,18 +223,49 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
         if not original_size:
             return np.concatenate([maps.numpy() for _, maps in batches])
         return [
-            self._at_original_size(single, size)
+            functional.interpolate(
+                self._uncropped(single, torch.nan)[None, None], size=size, mode="bilinear"
+            )[0, 0].numpy()
             for batch, maps in batches
             for single, size in zip(maps, batch.original_sizes, strict=True)
         ]
 
+    def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
+        """Mark the pixels whose anomaly map exceeds the threshold on the image score.
+
+        An image has a marked pixel exactly if ``predict`` says -1: one rule, one false-alarm rate per image,
+        not per pixel.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+        original_size : bool, default=False
+            Bring each mask to the size of its image before resizing: a pixel is marked if any part of it is.
+            What ``crop_size`` cut away is not marked.
+
+        Returns
+        -------
+        ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
+        """
+        gaussian = self._fitted_steps()[2]
+        batches = ((batch, gaussian.mark(distances).cpu()) for batch, distances in self._distances(X))
+        if not original_size:
+            return np.concatenate([masks.numpy() for _, masks in batches])
+        return [
+            # Each pooling window covers all pixels that its output pixel overlaps: none is lost.
+            functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0].numpy() > 0
+            for batch, masks in batches
+            for single, size in zip(masks, batch.original_sizes, strict=True)
+        ]
+
     @property
-    def offset_(self) -> float:
+    def offset_(self) -> float:  # type: ignore[override]
         """Minus the threshold on the image score."""
         return self._fitted_steps()[2].offset_
 
     @property
-    def loo_scores_(self) -> NDArray[np.float64]:
+    def loo_scores_(self) -> NDArray[np.float64]:  # type: ignore[override]
         """Leave-one-out anomaly scores of training images."""
         return self._fitted_steps()[2].loo_scores_
 
@@ -282,13 +285,15 @@ class PaDiMDetector(CallbackSupportMixin, OutlierMixin, Estimator):
         for batch in features.batches(X):
             yield batch, gaussian.distances(channels.select(features.extract(batch)))
 
-    def _at_original_size(self, single: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
-        """Resample a map to the size of its image; what was cropped away is NaN."""
+    def _uncropped(self, single: Tensor, fill: float) -> Tensor:
+        """Put what the network saw of an image, (height, width), back into the resized image."""
         features = self._fitted_steps()[0]
-        whole = single.new_full(features.resized_size, torch.nan)
+        whole = single.new_full(features.resized_size, fill)
         whole[centre_window(features.resized_size, features.input_size)] = single
-        resampled = functional.interpolate(whole[None, None], size=size, mode="bilinear")
-        return resampled[0, 0].numpy()
+        return whole
+
+    def _move_threshold(self) -> None:
+        self._fitted_steps()[2].set_false_alarm_rate(self.false_alarm_rate)
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import OutlierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from .calibration import Reservoir, conformal_threshold
+from .calibration import CalibratedDecisionMixin, Reservoir
 from .features import FeaturePyramid, resolve_device
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
@@ -37,7 +37,7 @@ _CHUNK_BYTES = 2**25
 _MIN_IMAGES = 3
 
 
-class PatchGaussian(OutlierMixin, Estimator):
+class PatchGaussian(CalibratedDecisionMixin, Estimator):
     """A multivariate Gaussian at every patch position, and the distance of new patches to it.
 
     Defard et al. (2020), section III-B. The covariance of a patch is ``numpy.cov`` of its embeddings plus
@@ -182,7 +182,7 @@ class PatchGaussian(OutlierMixin, Estimator):
         self.whitening_ = [part.cpu().numpy() for part in whitening]
         self._scorer = self._build_scorer(dtype)
         self.loo_scores_ = self.image_scores(loo.sqrt_())
-        self.offset_ = -conformal_threshold(self.loo_scores_, self.false_alarm_rate)
+        self._move_threshold()
         return self
 
     def mahalanobis(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
@@ -227,8 +227,10 @@ class PatchGaussian(OutlierMixin, Estimator):
         """
         return -np.concatenate([self.image_scores(part) for part in self._distances(X)])
 
-    def decision_function(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.float64]:
-        """Compute ``score_samples(X) - offset_``: negative for anomalies.
+    def segment(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.bool_]:
+        """Mark the pixels whose anomaly map exceeds the threshold on the image score.
+
+        An image has a marked pixel exactly if ``predict`` says -1: one rule, one false-alarm rate per image.
 
         Parameters
         ----------
@@ -236,23 +238,9 @@ class PatchGaussian(OutlierMixin, Estimator):
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n, height, width)
         """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.int64]:
-        """Tell good images from anomalies.
-
-        Parameters
-        ----------
-        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            +1 good, -1 anomaly.
-        """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+        return np.concatenate([self.mark(part).cpu().numpy() for part in self._distances(X)])
 
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Compute the Mahalanobis distances of a batch on the device.
@@ -285,6 +273,20 @@ class PatchGaussian(OutlierMixin, Estimator):
         Tensor of shape (n, height, width)
         """
         return self._fitted_scorer().maps(distances)
+
+    def mark(self, distances: Tensor) -> Tensor:
+        """Mark the anomalous pixels of a batch, on the device.
+
+        Parameters
+        ----------
+        distances : Tensor of shape (n, h, w)
+
+        Returns
+        -------
+        Tensor of shape (n, height, width), bool
+        """
+        # In float64, as predict compares: a threshold rounded to float32 would disagree with it.
+        return self.maps(distances).double() > -self.offset_
 
     def image_scores(self, distances: Tensor) -> NDArray[np.float64]:
         """Compute the anomaly scores of a batch: the maximum of each map.

@@ -268,13 +268,8 @@ def pimo_score(masks: Masks, maps: Maps, *, fpr_range: tuple[float, float] = (1e
     array([0.631...,        nan])
     """
     fpr, overlaps, _ = _pimo_curves(masks, maps, fpr_range)
-    low, high = fpr_range
-    return np.array(
-        [
-            np.nan if overlap is None else _log_area(fpr, overlap) / math.log(high / low)
-            for overlap in overlaps
-        ]
-    )
+    weights = _log_weights(fpr)
+    return np.array([np.nan if row is None else np.average(row, weights=weights) for row in overlaps])
 
 
 def _pimo_curves(
@@ -325,12 +320,15 @@ def _end(fpr: Rates, overlap: Rates, rate: float) -> float:
     return float(np.interp(rate, fpr[-2:], overlap[-2:]) if fpr[-1] > rate else overlap[-1])
 
 
-def _log_area(fpr: Rates, overlap: Rates) -> float:
-    """Integrate a curve, straight from point to point, over the logarithm of the rate."""
+def _log_weights(fpr: Rates) -> Rates:
+    """Return what each point of a curve counts for in its integral over the logarithm of the rate.
+
+    From point to point the curve is straight in the rate itself, not in its logarithm.
+    """
     step, log_step = np.diff(fpr), np.diff(np.log(fpr))
     # What a line from 0 to 1 between two points integrates to; nothing, if it is vertical.
     rise = np.divide(step - fpr[:-1] * log_step, step, out=np.zeros(step.size), where=step > 0)
-    return float(overlap[:-1] @ (log_step - rise) + overlap[1:] @ rise)
+    return np.append(log_step - rise, 0) + np.append(0, rise)
 
 
 def _pixels(masks: Masks, maps: Maps) -> tuple[Scores, Scores, Rates]:

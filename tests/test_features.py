@@ -481,7 +481,7 @@ def test_names_go_through_a_pipeline(photos):
     names = [f"fine_{i}" for i in range(4)] + [f"coarse_{i}" for i in range(5)]
     chosen = pipeline["channels"].channel_indices_
     assert pipeline.get_feature_names_out().tolist() == [names[index] for index in chosen]
-    whole = np.concatenate(by_hand(photos)[:1] + [by_hand(photos)[1].repeat(2, 2).repeat(2, 3)], axis=1)
+    whole = np.concatenate([*by_hand(photos)[:1], by_hand(photos)[1].repeat(2, 2).repeat(2, 3)], axis=1)
     assert_allclose(np.asarray(pyramid), whole[:, chosen], rtol=1e-4, atol=1e-5)
 
 

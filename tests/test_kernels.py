@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -44,7 +46,7 @@ def moments_of(levels):
 def channel_slices(levels):
     """Return, per level, the places of its channels in the embedding."""
     edges = np.cumsum([0, *(level.shape[1] for level in levels)])
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def embedding_of(levels):

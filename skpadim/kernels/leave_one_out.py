@@ -17,8 +17,8 @@ from .moments import Moments
 from .prefix import cut_bands
 from .whitening import BLOCK_BYTES, squared_distances, whitening_rows
 
-# Centred images of a chunk take about this much.
-_CHUNK_BYTES = 2**24
+# The features that the patches of a band see, of the images of a chunk, take about this much.
+CHUNK_BYTES = 2**24
 
 
 def factor_and_leave_one_out(
@@ -46,6 +46,12 @@ def factor_and_leave_one_out(
     ------
     NotPositiveDefiniteError
         If a factorisation breaks down.
+
+    Notes
+    -----
+    Beside its arguments and its results it holds at most twice the inverse factors of a band (8 bytes x
+    patches of the band x channels^2; a band is as many coarse rows as fit ``BLOCK_BYTES``, at least one)
+    and four chunks of ``CHUNK_BYTES``, whatever the number of images.
     """
     n_channels = moments.comoments[-1].shape[3]
     whitening = [torch.empty_like(part, dtype=dtype) for part in moments.comoments]
@@ -59,7 +65,7 @@ def factor_and_leave_one_out(
         del factor
         factor = whitening_rows(tree, comoments, moments.n_images - 2, ridge)
         means = [mean[rows] for mean, rows in zip(moments.means, band.level_rows, strict=True)]
-        step = max(1, _CHUNK_BYTES // (8 * sum(mean.numel() for mean in means)))
+        step = max(1, CHUNK_BYTES // (8 * n_channels * tree.fine_shape[0] * tree.fine_shape[1]))
         for start in range(0, len(images), step):
             centred = [
                 torch.stack([levels[index][rows] for levels in images[start : start + step]], dim=2)

@@ -1,0 +1,110 @@
+"""The closed form against refitting without the image, dense and in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from skpadim.kernels import leave_one_out
+from skpadim.kernels.moments import add_batch, empty_moments
+
+LAYER_SETS = {
+    "one": [(1.0, 2, 3)],
+    "dividing": [(0.6, 1, 1), (0.3, 2, 2), (0.1, 4, 4)],
+    "not dividing": [(0.4, 2, 1), (0.6, 3, 4)],
+}
+
+
+def draw_levels(n_images, n_channels, layers, scale, seed):
+    """Draw float32 features, far from zero, with very unequal variances, as networks give them."""
+    rng = np.random.default_rng(seed)
+    levels = []
+    for share, height, width in layers:
+        channels = max(1, round(share * n_channels))
+        features = rng.normal(size=(n_images, channels, height, width))
+        features *= scale * rng.exponential(size=(channels, 1, 1))
+        mixing = rng.normal(size=(channels, channels)) / np.sqrt(channels)
+        mixed = np.einsum("ncij,dc->ndij", features, mixing) + 3 * scale
+        levels.append(torch.from_numpy(mixed.astype(np.float32)))
+    return levels
+
+
+def refitted(levels, image, ridge):
+    """Return the squared distance of an image to the Gaussians of all others, patch by patch."""
+    size = levels[-1].shape[2:]
+    upsampled = [torch.nn.functional.interpolate(level, size=size, mode="nearest") for level in levels]
+    embedding = torch.cat(upsampled, dim=1).double().numpy()
+    others = np.delete(embedding, image, axis=0)
+    squared = np.empty(size)
+    for row, column in np.ndindex(*size):
+        patches = others[:, :, row, column]
+        covariance = np.atleast_2d(np.cov(patches.T)) + ridge * np.eye(patches.shape[1])
+        centred = embedding[image, :, row, column] - patches.mean(axis=0)
+        squared[row, column] = centred @ np.linalg.solve(covariance, centred)
+    return squared
+
+
+def left_out(levels, images, ridge):
+    moments = empty_moments([tuple(level.shape[1:]) for level in levels], torch.device("cpu"))
+    for start in range(0, len(levels[0]), 32):
+        add_batch(moments, [level[start : start + 32] for level in levels])
+    rows = [[level[image].permute(1, 2, 0) for level in levels] for image in images]
+    return leave_one_out.factor_and_leave_one_out(moments, rows, ridge, torch.float32)[1].numpy()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_images=st.sampled_from([3, 10, 60, 300]),
+    n_channels=st.sampled_from([3, 20, 70]),
+    ridge=st.sampled_from([1e-4, 0.01, 1.0, 20.0]),
+    layers=st.sampled_from(list(LAYER_SETS)),
+    scale=st.sampled_from([0.1, 1.0, 45.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_equals_refitting_without_the_image(n_images, n_channels, ridge, layers, scale, seed):
+    levels = draw_levels(n_images, n_channels, LAYER_SETS[layers], scale, seed)
+    images = [0, n_images // 2, n_images - 1]
+    found = left_out(levels, images, ridge)
+    expected = np.stack([refitted(levels, image, ridge) for image in images])
+    assert_allclose(np.sqrt(found), np.sqrt(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("ridge", [1e-7, 1e-6])
+def test_never_nan_where_rounding_eats_the_remainder(ridge):
+    levels = draw_levels(4, 60, LAYER_SETS["one"], 1000.0, seed=0)
+    found = left_out(levels, range(4), ridge)
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
+
+
+def test_memory_of_the_calibration_follows_its_formula(monkeypatch):
+    """Results, twice the inverse factors of a band, and four chunks: as the docstring says."""
+    shapes = [(57, 14, 14), (29, 28, 28), (14, 56, 56)]
+    rng = np.random.default_rng(0)
+    levels = [torch.from_numpy(rng.normal(size=(200, *shape)).astype(np.float32)) for shape in shapes]
+    moments = empty_moments(shapes, torch.device("cpu"))
+    add_batch(moments, levels)
+    rows = [[level[image].permute(1, 2, 0).contiguous() for level in levels] for image in range(200)]
+    with torch.profiler.profile(profile_memory=True) as profile:
+        result = leave_one_out.factor_and_leave_one_out(moments, rows, 0.01, torch.float32)
+    n_weights = sum(part.numel() for part in result[0])
+    inverse_factors_of_a_band = 8 * 4 * 56 * 100**2  # one coarse row: 4 rows of 56 fine patches
+    working = 2 * inverse_factors_of_a_band + 4 * leave_one_out.CHUNK_BYTES
+    results = 4 * n_weights + 8 * 200 * 56 * 56
+    assert results < _peak_bytes(profile) <= results + working
+
+
+def _peak_bytes(profile):
+    """Return the largest total of tensors alive at once, as the profiler saw them."""
+    sizes = [
+        event.nbytes()
+        for event in sorted(
+            (e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"),
+            key=lambda event: event.start_ns(),
+        )
+    ]
+    return int(np.cumsum(sizes).max())
