@@ -24,6 +24,7 @@ def _leave_folder(namespace):
     namespace["_left_at_the_end"].close()
 
 
+collect_ignore_glob = ["*.py"]  # of Sphinx, and copies of the examples
 pytest_collect_file = Sybil(
     parsers=[
         PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE),

@@ -55,7 +55,7 @@ def _label(depth: int, y: float) -> list[str]:
     side = _SIDES[depth]
     return [
         _text(_TEXT_X, y, _NAMES[depth], size=15, bold=True),
-        _text(_TEXT_X, y + 22, f"{side} × {side} = {side**2:,}, each with", size=14),
+        _text(_TEXT_X, y + 22, f"{side} x {side} = {side**2:,}, each with", size=14),
         _text(_TEXT_X, y + 41, "this block row of L", size=14),
     ]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import os
-import pickle
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 #: What a trunk's weights are outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
@@ -61,7 +61,7 @@ def build_trunk(
 
 
 def _random_model(name: str, seed: int) -> nn.Module:
-    from torchvision.models import get_model, list_models
+    from torchvision.models import get_model, get_model_builder, list_models
 
     if name not in list_models():
         raise ValueError(
@@ -70,7 +70,9 @@ def _random_model(name: str, seed: int) -> nn.Module:
         )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return get_model(name, weights=None)
+        # Without it, torchvision's segmentation and detection networks download a pretrained backbone.
+        has_backbone = "weights_backbone" in inspect.signature(get_model_builder(name)).parameters
+        return get_model(name, weights=None, **({"weights_backbone": None} if has_backbone else {}))
 
 
 def _state_dict(name: str | None, weights: str | os.PathLike[str]) -> Mapping[str, Tensor]:
@@ -84,7 +86,7 @@ def _state_dict(name: str | None, weights: str | os.PathLike[str]) -> Mapping[st
             f"weights={os.fspath(weights)!r} is not a file. For a backbone that is an nn.Module, pass the "
             "path of a state-dict file, or weights=None to keep the module's own weights."
         )
-    known = [*get_model_weights(name).__members__, "DEFAULT"]
+    known = list(get_model_weights(name).__members__)
     if str(weights) not in known:
         raise ValueError(
             f"weights={os.fspath(weights)!r} is neither a file nor one of torchvision's weights of "
@@ -92,8 +94,10 @@ def _state_dict(name: str | None, weights: str | os.PathLike[str]) -> Mapping[st
             "for random weights."
         )
     try:
-        return get_model_weights(name)[str(weights)].get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        return get_model_weights(name)[str(weights)].get_state_dict(
+            progress=False, check_hash=True, weights_only=True
+        )
+    except Exception as error:  # A broken file in torch's cache raises almost anything.
         raise ValueError(
             f"weights={os.fspath(weights)!r} of {name} could not be downloaded ({error}). Without a network, "
             "download the file elsewhere and pass its path as weights."
@@ -105,12 +109,14 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     where = f"weights={os.fspath(path)!r}"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except Exception as error:  # On other files torch's unpickler raises almost anything.
         raise ValueError(
-            f"{where} cannot be read as a state dict ({error}). Save one with "
+            f"{where} cannot be read as a state dict of tensors ({type(error).__name__}). Save one with "
             "torch.save(model.state_dict(), path)."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise ValueError(
             f"{where} holds a {type(state).__name__}, not a state dict of tensors. Save one with "
             "torch.save(model.state_dict(), path)."
@@ -153,7 +159,7 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     try:
-        _, nodes = get_graph_node_names(model)
+        _, nodes = get_graph_node_names(model, suppress_diff_warning=True)
     except Exception as error:
         raise ValueError(
             f"backbone {type(model).__name__} cannot be traced by torch.fx ({error}). Wrap it so that its "
@@ -167,7 +173,20 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> nn.Module:
                 f"layers: {layer!r} is not a layer of {type(model).__name__}.{_close_matches(layer, known)} "
                 "torchvision.models.feature_extraction.get_graph_node_names lists all."
             )
-    return create_feature_extractor(model, return_nodes={layer: layer for layer in layers})
+    trunk = create_feature_extractor(
+        model, return_nodes={layer: layer for layer in layers}, suppress_diff_warning=True
+    )
+    _protect_outputs(trunk)
+    return trunk
+
+
+def _protect_outputs(trunk: GraphModule) -> None:
+    """Keep modules that work in place (ReLUs) from overwriting the outputs of the layers before them."""
+    (output,) = (node for node in trunk.graph.nodes if node.op == "output")
+    users = [user for node in output.all_input_nodes for user in node.users if user.op == "call_module"]
+    for module in (trunk.get_submodule(str(user.target)) for user in users):
+        if hasattr(module, "inplace"):
+            vars(module)["inplace"] = False
 
 
 def _close_matches(name: str, known: Sequence[str]) -> str:
@@ -177,7 +196,12 @@ def _close_matches(name: str, known: Sequence[str]) -> str:
 
 def trunk_arrays(trunk: nn.Module) -> StateArrays:
     """Return a trunk's weights and buffers as arrays."""
-    return {name: value.cpu().numpy().copy() for name, value in trunk.state_dict().items()}
+    state = trunk.state_dict().items()
+    # NumPy has no bfloat16; float32 holds it exactly.
+    return {
+        name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy().copy()
+        for name, value in state
+    }
 
 
 def rebuild_trunk(backbone: str | nn.Module, layers: Sequence[str], arrays: StateArrays) -> nn.Module:

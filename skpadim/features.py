@@ -17,10 +17,10 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .backbones import build_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
 from .images import ImageBatch, check_images
+from .kernels.prefix import nearest_index
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -122,13 +122,12 @@ class FeaturePyramid:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("a FeaturePyramid becomes an array only by copying: the levels are upsampled")
-        size = self.shape[2:]
-        upsampled = [
-            functional.interpolate(torch.from_numpy(np.array(level)), size=size, mode="nearest").numpy()
-            if level.shape[1]
-            else np.zeros((len(self), 0, *size), level.dtype)
-            for level in self.levels
-        ]
+        height, width = self.shape[2:]
+        upsampled = []
+        for level in self.levels:
+            rows = nearest_index(level.shape[2], height).numpy()
+            columns = nearest_index(level.shape[3], width).numpy()
+            upsampled.append(np.asarray(level)[:, :, rows[:, None], columns])
         return np.concatenate(upsampled, axis=1).astype(dtype or self.dtype, copy=False)
 
     def __repr__(self) -> str:
@@ -247,6 +246,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """
         check_images(X)
         layers = self._check_layers()
+        self._check_sizes()
         trunk = build_trunk(self.backbone, layers, self.weights, draw_seed(self.random_state))
         self.trunk_arrays_ = trunk_arrays(trunk)
         self._trunk = self._ready(trunk)
@@ -312,11 +312,15 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             One per layer.
         """
         trunk = self._fitted_trunk()
-        weight = next(trunk.parameters())
+        weight = next(trunk.parameters(), torch.empty(0))
         with torch.inference_mode():
             pixels = batch.pixels.to(weight.device, non_blocking=True)
             outputs = trunk(_normalised(pixels, weight.dtype))
-        return [outputs[layer] for layer in self._check_layers()]
+            # A network may compute in half precision; the statistics never do.
+            return [
+                output.float() if getattr(output, "itemsize", 4) < 4 else output
+                for output in (outputs[layer] for layer in self._check_layers())
+            ]
 
     @property
     def resized_size(self) -> tuple[int, int]:
@@ -356,6 +360,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
         return tuple(str(layer) for layer in layers)
 
+    def _check_sizes(self) -> None:
+        if any(crop > full for crop, full in zip(self.input_size, self.resized_size, strict=True)):
+            raise ValueError(
+                f"crop_size={self.crop_size} is larger than image_size={self.image_size}; choose a crop "
+                "that fits into the resized image."
+            )
+
     def _n_threads(self) -> int:
         if self.n_jobs is None:
             return 2
@@ -376,15 +387,10 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     def _probe(self, layers: Sequence[str]) -> list[tuple[int, int, int]]:
         """Run the network once, on a black image, to see what the layers give."""
         size = self.input_size
-        if any(crop > full for crop, full in zip(size, self.resized_size, strict=True)):
-            raise ValueError(
-                f"crop_size={self.crop_size} is larger than image_size={self.image_size}; choose a crop "
-                "that fits into the resized image."
-            )
         black = ImageBatch(torch.zeros(1, 3, *size, dtype=torch.uint8), 0, [size])
         try:
             outputs = self.extract(black)
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels ({error}). Choose "
                 "a size that suits it."

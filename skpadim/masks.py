@@ -87,11 +87,10 @@ def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
             "by PaDiMDetector.anomaly_map(X, original_size=True), or resize the mask (nearest "
             "neighbour)."
         )
-    least, top = pixels.min(), pixels.max()
-    marked = pixels != 0
-    if least < 0 or top not in (0, 1, 255) or not np.all(pixels[marked] == top):
+    top, marked = pixels.max(), pixels != 0
+    if top not in (0, 1, 255) or not np.all(pixels[marked] == top):
         raise ValueError(
-            f"{name} is not binary: {np.unique(pixels).size} values, {least} to {top}; expected "
+            f"{name} is not binary: {np.unique(pixels).size} values, {pixels.min()} to {top}; expected "
             "bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
         )
     return marked

@@ -287,7 +287,7 @@ def _pimo_curves(
             f"{len(good)} of {len(images)} images are good, by masks of None or without a mark; "
             "expected at least one good and one defective image."
         )
-    pool = np.concatenate(good)
+    pool = np.concatenate(good, dtype=np.result_type(*{scores.dtype for scores in images}))
     if low * pool.size < 1:
         warnings.warn(
             f"fpr_range starts at {low:g}, less than one of the {pool.size} pixels of good images; "

@@ -280,7 +280,7 @@ def test_scorer_joins_its_bands(band_bytes, monkeypatch):
 def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
     if small:
         monkeypatch.setattr(leave_one_out, "BLOCK_BYTES", 1)
-        monkeypatch.setattr(leave_one_out, "_CHUNK_BYTES", 600)
+        monkeypatch.setattr(leave_one_out, "CHUNK_BYTES", 600)
     levels = levels_of(1, n_images, [(2, 3, 2), (4, 4, 5), (1, 7, 6)])
     collected = moments_of(levels)
     images = [[level[index].permute(1, 2, 0) for level in levels] for index in range(n_images)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -258,6 +259,14 @@ def test_dtype_of_the_maps_does_not_matter(dtype):
     assert_array_equal(pimo_score(masks, others, **options), pimo_score(masks, maps, **options))
 
 
+@pytest.mark.filterwarnings("ignore:fpr_range starts at")
+def test_maps_of_mixed_dtype_are_compared_at_the_finer():
+    masks = [None, [[1, 0]]]
+    maps = [np.array([[1, 0]], dtype=np.float32), np.array([[1 + 1e-12, 0]])]
+    assert_array_equal(pimo_score(masks, maps, fpr_range=(0.1, 0.4)), [np.nan, 1])
+    assert pro_score(masks, maps) == 1
+
+
 def all_scores(masks_of, maps_of):
     """All three, of the masks and maps that two functions make anew for each."""
     return [
@@ -278,6 +287,20 @@ def test_generator_may_reuse_its_buffer():
 
     streamed = all_scores(lambda: reusing(masks), lambda: reusing(maps))
     assert_array_equal(streamed, all_scores(lambda: masks, lambda: maps))
+
+
+@pytest.mark.parametrize("score", [pixel_roc_auc_score, pro_score, pimo_score])
+def test_ten_bytes_a_pixel_are_enough(score):
+    mask, n_images = np.zeros((200, 200), dtype=bool), 40
+    mask[:40, :40] = True
+    rng = np.random.default_rng(0)
+    maps = (rng.random(mask.shape, dtype=np.float32) for _ in range(n_images))
+    masks = (mask if i % 2 else None for i in range(n_images))
+    tracemalloc.start()
+    score(masks, maps)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * n_images * mask.size
 
 
 def test_what_a_mask_may_be(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -64,7 +66,7 @@ class _RowsAsImages:
 
 
 class DetectorOfRows(_RowsAsImages, PaDiMDetector):
-    _parameter_constraints = {}
+    _parameter_constraints: ClassVar[dict] = {}
 
     def fit(self, X, y=None):
         return super().fit(self._images(X, reset=True))
@@ -77,7 +79,7 @@ class DetectorOfRows(_RowsAsImages, PaDiMDetector):
 
 
 class FeaturesOfRows(_RowsAsImages, CNNFeatureTransformer):
-    _parameter_constraints = {}
+    _parameter_constraints: ClassVar[dict] = {}
 
     def fit(self, X, y=None):
         return super().fit(self._images(X, reset=True))

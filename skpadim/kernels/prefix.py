@@ -18,7 +18,7 @@ from torch.nn import functional
 
 def nearest_index(n_in: int, n_out: int) -> Tensor:
     """Return which of ``n_in`` cells each of ``n_out`` sees: ``interpolate(mode="nearest")`` itself."""
-    cells = torch.arange(n_in, dtype=torch.float64)[None, None]
+    cells = torch.arange(n_in, dtype=torch.float32)[None, None]
     return functional.interpolate(cells, size=n_out, mode="nearest")[0, 0].long()
 
 
