@@ -39,6 +39,7 @@ autodoc_typehints = "none"
 autosummary_generate = True
 # The methods of a class stand on its own page, by _templates/autosummary/class.rst.
 numpydoc_show_class_members = False
+toc_object_entries_show_parents = "hide"
 copybutton_exclude = ".linenos, .gp, .go"
 
 html_theme = "pydata_sphinx_theme"

@@ -3,8 +3,8 @@ A threshold without defects
 ===========================
 
 A training photo lies closer to its own Gaussian than a new good photo does, so a threshold taken from
-training scores calls most new good photos anomalies. Held-out photos give honest scores, but the fit lacks them.
-Leave-one-out scores are honest, and nothing is held out.
+training scores calls most new good photos anomalies. Held-out photos give honest scores, but the fit lacks
+them. Leave-one-out scores are honest, and nothing is held out.
 """
 
 # %%

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +183,21 @@ def test_statistics_of_resnet_take_7_million_floats():
     pyramid = draw_pyramid(3, [(14, 56, 56), (29, 28, 28), (57, 14, 14)])
     gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
     assert sum(part.size for part in gaussian.whitening_ + gaussian.location_) <= 7.5e6
+
+
+def test_a_fit_holds_no_batch_of_the_stream():
+    alive = []
+
+    def batches():
+        for seed in range(6):
+            pyramid = draw_pyramid(10, [(3, 8, 8), (4, 4, 4)], seed=seed)
+            levels = [torch.from_numpy(level) for level in pyramid.levels]
+            alive.append(weakref.ref(levels[0]))
+            yield levels
+            del levels, pyramid
+            gc.collect()
+            assert sum(batch() is not None for batch in alive) <= 1, "only the current batch may live"
+
+    PatchGaussian(n_calibration=20).fit_stream(batches(), (32, 32))
+    gc.collect()
+    assert not any(batch() is not None for batch in alive)
