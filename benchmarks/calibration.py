@@ -22,6 +22,12 @@ from skpadim.datasets import make_inspection_images
 
 SIZES = (20, 60, 150, 240)
 RATES = (0.01, 0.05, 0.10)
+HEADER = """# Thresholds from good images alone
+
+Made by `python benchmarks/calibration.py --data DIR --weights FILE --output docs/results/calibration.md` on
+drawn flanges and, with `--data`, on photos of magnetic tiles (Huang, Qiu, Yuan, 2018).
+
+"""
 METHODS = ("naive", "held-out", "leave-one-out")
 
 
@@ -48,9 +54,8 @@ def main() -> None:
             image_size=160,
         )
         text += table("Magnetic tiles, SqueezeNet", squeezenet, good, defective, options.splits)
-    print(text)
     if options.output:
-        options.output.write_text(text)
+        options.output.write_text(HEADER + text)
 
 
 def table(title, features, good, defective, n_splits) -> str:
@@ -64,7 +69,7 @@ def table(title, features, good, defective, n_splits) -> str:
         "",
         f"160 px, 100 channels, {len(good)} good and {len(defective)} defective photos, {n_splits} random "
         "splits. False alarms among unseen good photos: mean (5th to 95th percentile over the splits); "
-        "detected: mean share of the defective.",
+        "detected: mean share of the defective. *: a fifth of the images is too few for the rate.",
         "",
         "| fitted on | nominal | " + " | ".join(f"{m}: false alarms | detected" for m in METHODS) + " |",
         "|---|---|" + "---|---|" * len(METHODS),
@@ -72,10 +77,12 @@ def table(title, features, good, defective, n_splits) -> str:
     for n_images in SIZES:
         outcomes = np.array([split(good, defective, n_images, seed) for seed in range(n_splits)])
         for rate, of_rate in zip(RATES, outcomes.transpose(1, 2, 3, 0), strict=True):
+            # ceil((n + 1)(1 - rate)) <= n needs so many calibration scores.
+            too_few = n_images // 5 < 1 / rate - 1
             cells = [
-                f"{alarms.mean():.1%} ({np.quantile(alarms, 0.05):.1%} to {np.quantile(alarms, 0.95):.1%}) "
-                f"| {detected.mean():.1%}"
-                for alarms, detected in of_rate
+                f"{alarms.mean():.1%} ({np.quantile(alarms, 0.05):.1%} to {np.quantile(alarms, 0.95):.1%})"
+                f"{'*' if too_few and method == 'held-out' else ''} | {detected.mean():.1%}"
+                for method, (alarms, detected) in zip(METHODS, of_rate, strict=True)
             ]
             lines.append(f"| {n_images} | {rate:.0%} | " + " | ".join(cells) + " |")
             print(lines[-1], flush=True)

@@ -168,7 +168,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         n_batches = -(-len(images) // self.batch_size)
         batches = report_batches(self, features.batches(X), n_batches, X)
         selected = (channels.select(features.extract(batch)) for batch in batches)
-        gaussian.fit_stream(selected, features.input_size)
+        gaussian.fit_stream(selected, features.input_size_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
@@ -288,8 +288,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     def _uncropped(self, single: Tensor, fill: float) -> Tensor:
         """Put what the network saw of an image, (height, width), back into the resized image."""
         features = self._fitted_steps()[0]
-        whole = single.new_full(features.resized_size, fill)
-        whole[centre_window(features.resized_size, features.input_size)] = single
+        whole = single.new_full(features.resized_size_, fill)
+        whole[centre_window(features.resized_size_, features.input_size_)] = single
         return whole
 
     def _move_threshold(self) -> None:

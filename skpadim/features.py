@@ -169,8 +169,12 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     ----------
     trunk_arrays_ : dict of str to ndarray
         The network's weights up to the deepest layer.
+    layer_names_ : tuple of str
+        The layers, in the order of the embedding.
     level_shapes_ : list of (int, int, int)
         Channels, height and width of every layer's output.
+    resized_size_, input_size_ : (int, int)
+        Height and width in pixels of an image before and after the crop; the network sees the latter.
 
     See Also
     --------
@@ -245,12 +249,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             If X holds no images, a layer or backbone is unknown, or the weights do not fit.
         """
         check_images(X)
-        layers = self._check_layers()
-        self._check_sizes()
-        trunk = build_trunk(self.backbone, layers, self.weights, draw_seed(self.random_state))
+        self.layer_names_ = self._check_layers()
+        self.resized_size_, self.input_size_ = self._check_sizes()
+        seed = draw_seed(self.random_state)
+        trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
         self.trunk_arrays_ = trunk_arrays(trunk)
         self._trunk = self._ready(trunk)
-        self.level_shapes_ = self._probe(layers)
+        self.level_shapes_ = self._probe()
         return self
 
     def transform(self, X: Any) -> FeaturePyramid:
@@ -275,7 +280,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         check_is_fitted(self)
         batches = [[level.cpu() for level in self.extract(batch)] for batch in self.batches(X)]
         levels = [torch.cat(parts).numpy() for parts in zip(*batches, strict=True)]
-        return FeaturePyramid(levels, self._check_layers(), self.input_size)
+        return FeaturePyramid(levels, self.layer_names_, self.input_size_)
 
     def batches(self, X: Any, *, min_images: int = 1) -> Iterator[ImageBatch]:
         """Decode images, resized and cropped, a batch at a time.
@@ -294,8 +299,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         images = check_images(X, min_images=min_images)
         yield from images.batches(
             self.batch_size,
-            self.resized_size,
-            None if self.crop_size is None else self.input_size,
+            self.resized_size_,
+            self.input_size_,
             self._n_threads(),
         )
 
@@ -319,18 +324,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             # A network may compute in half precision; the statistics never do.
             return [
                 output.float() if getattr(output, "itemsize", 4) < 4 else output
-                for output in (outputs[layer] for layer in self._check_layers())
+                for output in (outputs[layer] for layer in self.layer_names_)
             ]
-
-    @property
-    def resized_size(self) -> tuple[int, int]:
-        """Height and width in pixels of a resized image, before the crop."""
-        return _as_pair("image_size", self.image_size)
-
-    @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width in pixels of what the network sees."""
-        return self.resized_size if self.crop_size is None else _as_pair("crop_size", self.crop_size)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.
@@ -347,7 +342,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         check_is_fitted(self)
         names = [
             f"{layer}_{channel}"
-            for layer, shape in zip(self._check_layers(), self.level_shapes_, strict=True)
+            for layer, shape in zip(self.layer_names_, self.level_shapes_, strict=True)
             for channel in range(shape[0])
         ]
         return np.array(names, dtype=object)
@@ -360,12 +355,16 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
         return tuple(str(layer) for layer in layers)
 
-    def _check_sizes(self) -> None:
-        if any(crop > full for crop, full in zip(self.input_size, self.resized_size, strict=True)):
+    def _check_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return height and width before and after the crop."""
+        full = _as_pair("image_size", self.image_size)
+        crop = full if self.crop_size is None else _as_pair("crop_size", self.crop_size)
+        if crop[0] > full[0] or crop[1] > full[1]:
             raise ValueError(
                 f"crop_size={self.crop_size} is larger than image_size={self.image_size}; choose a crop "
                 "that fits into the resized image."
             )
+        return full, crop
 
     def _n_threads(self) -> int:
         if self.n_jobs is None:
@@ -380,13 +379,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     def _fitted_trunk(self) -> nn.Module:
         """Return the network, built again from its arrays where a file was loaded."""
         if not hasattr(self, "_trunk"):
-            trunk = rebuild_trunk(self.backbone, self._check_layers(), self.trunk_arrays_)
+            trunk = rebuild_trunk(self.backbone, self.layer_names_, self.trunk_arrays_)
             self._trunk = self._ready(trunk)
         return self._trunk
 
-    def _probe(self, layers: Sequence[str]) -> list[tuple[int, int, int]]:
+    def _probe(self) -> list[tuple[int, int, int]]:
         """Run the network once, on a black image, to see what the layers give."""
-        size = self.input_size
+        size = self.input_size_
         black = ImageBatch(torch.zeros(1, 3, *size, dtype=torch.uint8), 0, [size])
         try:
             outputs = self.extract(black)
@@ -395,7 +394,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels ({error}). Choose "
                 "a size that suits it."
             ) from error
-        for layer, output in zip(layers, outputs, strict=True):
+        for layer, output in zip(self.layer_names_, outputs, strict=True):
             if getattr(output, "ndim", None) != 4:
                 shape = tuple(getattr(output, "shape", ())) or type(output).__name__
                 raise ValueError(

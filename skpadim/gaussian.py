@@ -76,6 +76,8 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         Channels, height and width of every layer.
     image_size_ : (int, int)
         Height and width in pixels of the maps.
+    sigma_ : float
+        Standard deviation in pixels of the smoothing of the fit.
     n_samples_seen_ : int
         Number of training images.
     n_features_in_ : int
@@ -165,6 +167,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         """
         moments, reservoir = self._accumulate(batches)
         self.image_size_ = (int(image_size[0]), int(image_size[1]))
+        self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
         images = reservoir.rows()
@@ -368,7 +371,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         device = resolve_device(self.device)
         means = [_tensor(self.location_[index]).permute(1, 2, 0) for index in self._coarse_to_fine()]
         whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
-        return Scorer.build(means, whitening, self.image_size_, float(self.sigma))
+        return Scorer.build(means, whitening, self.image_size_, self.sigma_)
 
     def _fitted_scorer(self) -> Scorer:
         """Return the scorer, built again where a file was loaded."""

@@ -105,7 +105,9 @@ def pro_curve(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> tuple[Rates,
         read, a map is not finite, no pixel is anomalous or none normal, or ``max_fpr`` is out of
         range.
 
-    Notes ----- The scores of all pixels are kept until the curve is drawn: 4 bytes a pixel for
+    Notes
+    -----
+    The scores of all pixels are kept until the curve is drawn: 4 bytes a pixel for
     float32 maps, and up to 10 at the peak.
 
     References

@@ -344,8 +344,8 @@ def test_images_are_resized_then_cropped(image_size, crop_size, resized, window,
     cropped = seen.permute(0, 2, 3, 1).numpy()[:, *window]
     pyramid = transformer.transform(photos)
     assert_levels_close(pyramid, by_hand(cropped))
-    assert pyramid.image_size == transformer.input_size == cropped.shape[1:3]
-    assert transformer.resized_size == resized
+    assert pyramid.image_size == transformer.input_size_ == cropped.shape[1:3]
+    assert transformer.resized_size_ == resized
 
 
 @pytest.mark.parametrize(
@@ -457,8 +457,8 @@ def test_clone_and_parameters(photos):
     assert copy.backbone is not transformer.backbone
     with pytest.raises(NotFittedError):
         copy.transform(photos)
-    assert copy.set_params(image_size=48).fit(photos).input_size == (48, 48)
-    assert transformer.input_size == (48, 32)
+    assert copy.set_params(image_size=48).fit(photos).input_size_ == (48, 48)
+    assert transformer.input_size_ == (48, 32)
 
 
 def test_text_and_html(photos):
