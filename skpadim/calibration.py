@@ -13,12 +13,14 @@ from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import OutlierMixin
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+
+# Rows are kept in blocks that are reused: memory allocated row by row would fragment over a long stream.
+_BLOCK_ROWS = 64
 
 
 class Reservoir:
@@ -36,29 +38,36 @@ class Reservoir:
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
         self._random = np.random.default_rng(seed)
-        self._kept: list[tuple[float, int, list[Tensor]]] = []
+        self._slots: dict[tuple[float, int], int] = {}  # of the rows kept, by (key, position)
+        self._blocks: list[list[Tensor]] = []
         self._n_seen = 0
 
     def add(self, levels: Sequence[Tensor]) -> None:
         """Offer a batch of rows, (n_rows, ...) per level; the rows that stay are copied."""
         keys = self._random.random(len(levels[0])).tolist()
-        offered = [
-            (key, self._n_seen + row, [level[row] for level in levels]) for row, key in enumerate(keys)
-        ]
-        chosen = sorted(self._kept + offered, key=lambda item: item[:2])[: self.size]
-        self._kept = [
-            (key, position, parts if position < self._n_seen else _copies(parts))
-            for key, position, parts in chosen
-        ]
+        offered = [(key, self._n_seen + row) for row, key in enumerate(keys)]
+        chosen = sorted([*self._slots, *offered])[: self.size]
+        leaving = self._slots.keys() - set(chosen)
+        free = [self._slots.pop(item) for item in leaving]
+        for item in chosen:
+            if item not in self._slots:
+                slot = free.pop() if free else len(self._slots)
+                self._slots[item] = slot
+                self._store(slot, [level[item[1] - self._n_seen] for level in levels])
         self._n_seen += len(keys)
 
     def rows(self) -> list[list[Tensor]]:
         """Return the rows kept, one tensor a level each, in the order of the stream."""
-        return [levels for _, _, levels in sorted(self._kept, key=lambda item: item[1])]
+        in_order = sorted(self._slots.items(), key=lambda item: item[0][1])
+        return [
+            [block[slot % _BLOCK_ROWS] for block in self._blocks[slot // _BLOCK_ROWS]] for _, slot in in_order
+        ]
 
-
-def _copies(parts: Sequence[Tensor]) -> list[Tensor]:
-    return [part.clone(memory_format=torch.contiguous_format) for part in parts]
+    def _store(self, slot: int, parts: Sequence[Tensor]) -> None:
+        if slot // _BLOCK_ROWS == len(self._blocks):
+            self._blocks.append([part.new_empty(_BLOCK_ROWS, *part.shape) for part in parts])
+        for block, part in zip(self._blocks[slot // _BLOCK_ROWS], parts, strict=True):
+            block[slot % _BLOCK_ROWS] = part
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

@@ -1,52 +1,20 @@
-"""Data sets for examples, demos and tests: drawn photos of a machined part, good and defective."""
+"""Data sets for examples, tests and benchmarks: drawn photos of a machined part, and real ones in folders."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, validate_params
 
+from . import _layouts
+from ._flange import DESCRIPTION, KINDS, Shot, in_memory, on_disk, refuse_conflicts
+from ._layouts import FrameMask as FrameMask
+from ._layouts import read_mask as read_mask
 from .randomness import draw_seed
-
-Floats = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
-
-# The flange: lengths are fractions of the photo's side, as are all lengths below.
-_RIM, _HUB, _BORE = 0.41, 0.21, 0.13
-_N_HOLES, _BOLT_CIRCLE, _HOLE = 6, 0.31, 0.036
-_CHAMFER = 0.012
-# The scene: where the light comes from (x, y; y points down), and the colours of metal and fixture.
-_LIGHT = (-0.6, -0.8)
-_METAL = np.array([0.54, 0.555, 0.57], dtype=np.float32)[:, None, None]
-_FIXTURE = np.array([0.105, 0.11, 0.125], dtype=np.float32)[:, None, None]
-_OIL = np.array([0.8, 1.0, 1.3], dtype=np.float32)[:, None, None]
-
-# PNGs drawn here say so, and only those are ever overwritten.
-_AUTHOR = ("Software", "skpadim.datasets.make_inspection_images")
-
-_DESCRIPTION = """\
-Drawn photos of a machined part
--------------------------------
-A flange of turned grey metal on a dark fixture: a hub, a bore and six bolt holes. Part and camera
-are aligned up to a small jitter; position, light, surface texture and sensor noise differ from
-photo to photo. A defective photo shows one defect: a bolt hole that was not drilled, a scratch, a
-stain, or a burr on the rim or in the bore.
-
-Photos: {n_train} good to train on; {n_good} good and {n_defective} defective to test on
-Size: {image_size} x {image_size} pixels, RGB, 8 bits
-Made by skpadim.datasets.make_inspection_images; nothing here was photographed.
-"""
 
 
 @validate_params(
@@ -132,323 +100,299 @@ def make_inspection_images(
     ['good', 'missing_hole', 'scratch', 'stain', 'burr']
     """
     seed = draw_seed(random_state)
-    defects = list(_KINDS)[1:]
-    train = [_Shot("train", "good", i) for i in range(n_train)]
-    test = [_Shot("test", "good", i) for i in range(n_good)]
-    test += [_Shot("test", defects[i % len(defects)], i // len(defects)) for i in range(n_defective)]
+    defects = list(KINDS)[1:]
+    train = [Shot("train", "good", i) for i in range(n_train)]
+    test = [Shot("test", "good", i) for i in range(n_good)]
+    test += [Shot("test", defects[i % len(defects)], i // len(defects)) for i in range(n_defective)]
 
     if folder is None:
-        X_train, _ = _in_memory(train, seed, image_size)
-        X_test, masks_test = _in_memory(test, seed, image_size)
+        X_train, _ = in_memory(train, seed, image_size)
+        X_test, masks_test = in_memory(test, seed, image_size)
     else:
         root = Path(folder)
-        _refuse_conflicts(root, train + test)
-        X_train, _ = _on_disk(train, seed, image_size, root)
-        X_test, masks_test = _on_disk(test, seed, image_size, root)
-    return _bunch(
+        refuse_conflicts(root, train + test)
+        X_train, _ = on_disk(train, seed, image_size, root)
+        X_test, masks_test = on_disk(test, seed, image_size, root)
+    return _layouts.make_bunch(
         X_train,
         X_test,
         masks_test,
         defects_test=[shot.kind for shot in test],
-        description=_DESCRIPTION.format(
+        description=DESCRIPTION.format(
             n_train=n_train, n_good=n_good, n_defective=n_defective, image_size=image_size
         ),
     )
 
 
-def _bunch(
-    X_train: NDArray[Any],
-    X_test: NDArray[Any],
-    masks_test: NDArray[Any],
-    defects_test: Iterable[str],
-    description: str,
-) -> Bunch:
-    """Return what every data set of this module returns."""
-    defects = np.array(list(defects_test), dtype=str)
-    return Bunch(
-        X_train=X_train,
-        X_test=X_test,
-        y_test=np.where(defects == "good", 1, -1).astype(np.int64),
-        masks_test=masks_test,
-        defects_test=defects,
-        DESCR=description,
+_MVTEC_AD = (
+    "bottle, cable, capsule, carpet, grid, hazelnut, leather, metal_nut, pill, screw, tile, toothbrush, "
+    "transistor, wood, zipper"
+)
+_VISA = (
+    "candle, capsules, cashew, chewinggum, fryum, macaroni1, macaroni2, pcb1, pcb2, pcb3, pcb4, pipe_fryum"
+)
+
+_ROOT = {"root": [str, os.PathLike]}
+_ROOT_AND_CATEGORY = {**_ROOT, "category": [str]}
+
+
+@validate_params(_ROOT_AND_CATEGORY, prefer_skip_nested_validation=True)
+def load_mvtec_ad(root: str | os.PathLike[str], category: str) -> Bunch:
+    """Load a category of MVTec AD: photos of an industrial product or surface.
+
+    Nothing is downloaded, and no photo is read: paths come back.
+
+    Parameters
+    ----------
+    root : str or path-like
+        Folder that holds the categories' folders, each with ``train/good``, ``test/<good or
+        defect>`` and ``ground_truth/<defect>/<name>_mask.png``.
+    category : str
+        One of "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut",
+        "pill", "screw", "tile", "toothbrush", "transistor", "wood" and "zipper".
+
+    Returns
+    -------
+    Bunch
+        As of `make_inspection_images` with a folder. ``DESCR`` names source and licence.
+
+    Raises
+    ------
+    ValueError
+        If there is no such category, if a folder is missing or holds no image, or if a photo of a
+        defect has no mask.
+
+    Examples
+    --------
+    A folder in MVTec AD's layout, with drawn photos:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from skpadim.datasets import load_mvtec_ad, make_inspection_images
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     drawn = make_inspection_images(4, 1, 2, image_size=32, folder=Path(root, "bottle"))
+    ...     bottles = load_mvtec_ad(root, "bottle")
+    >>> [str(defect) for defect in bottles.defects_test]
+    ['good', 'missing_hole', 'scratch']
+    >>> [mask and Path(mask).name for mask in bottles.masks_test]
+    [None, '000_mask.png', '000_mask.png']
+    """
+    return _layouts.bunch_of_paths(
+        _layouts.read_folders(_layouts.category_folder(Path(root), category, _MVTEC_AD, "MVTec AD")),
+        f"MVTec AD, {category}",
+        "Source: Bergmann, Fauser, Sattlegger, Steger, MVTec AD - A comprehensive real-world dataset for\n"
+        "unsupervised anomaly detection, CVPR 2019; https://www.mvtec.com/company/research/datasets/mvtec-ad\n"
+        "Licence: CC BY-NC-SA 4.0, so not for commercial use",
     )
 
 
-@dataclass(frozen=True)
-class _Shot:
-    """A photo to take, and its place in MVTec AD's layout."""
+@validate_params(_ROOT_AND_CATEGORY, prefer_skip_nested_validation=True)
+def load_visa(root: str | os.PathLike[str], category: str) -> Bunch:
+    """Load a category of VisA, as split by its authors for learning from good photos alone.
 
-    split: str
-    kind: str
-    number: int
+    Nothing is downloaded, and no photo is read: paths come back. The masks hold a number for each
+    kind of defect, which `skpadim.metrics` refuses as not binary: pass ``map(read_mask, masks_test)``.
 
-    @property
-    def photo_path(self) -> Path:
-        return Path(self.split, self.kind, f"{self.number:03d}.png")
+    Parameters
+    ----------
+    root : str or path-like
+        Folder that holds ``split_csv/1cls.csv``, and the files named there:
+        ``<category>/Data/Images/<Normal or Anomaly>`` and ``<category>/Data/Masks/Anomaly``.
+    category : str
+        One of "candle", "capsules", "cashew", "chewinggum", "fryum", "macaroni1", "macaroni2",
+        "pcb1", "pcb2", "pcb3", "pcb4" and "pipe_fryum".
 
-    @property
-    def mask_path(self) -> Path | None:
-        if self.kind == "good":
-            return None
-        return Path("ground_truth", self.kind, f"{self.number:03d}_mask.png")
+    Returns
+    -------
+    Bunch
+        As of `make_inspection_images` with a folder; ``defects_test`` is "good" or "anomaly".
+        ``DESCR`` names source and licence.
 
-    def take(self, seed: int, side: int) -> tuple[NDArray[np.uint8], Mask]:
-        """Draw the photo (side, side, 3) and the mask of its defect (side, side)."""
-        stream = [("train", "test").index(self.split), list(_KINDS).index(self.kind), self.number]
-        rng, defect_rng = np.random.default_rng([seed, *stream]).spawn(2)
-        frame = _Frame.draw(rng, side)
-        part = _KINDS[self.kind](frame, defect_rng)
-        return _photograph(frame, part, rng), part.mask
+    Raises
+    ------
+    ValueError
+        If there is no such category or split, or a file that the split names is missing.
 
-
-def _in_memory(shots: list[_Shot], seed: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    photos = np.empty((len(shots), side, side, 3), dtype=np.uint8)
-    masks = np.empty((len(shots), side, side), dtype=bool)
-    for i, shot in enumerate(shots):
-        photos[i], masks[i] = shot.take(seed, side)
-    return photos, masks
-
-
-def _on_disk(shots: list[_Shot], seed: int, side: int, root: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    mask_paths = np.full(len(shots), None, dtype=object)
-    for i, shot in enumerate(shots):
-        photo, mask = shot.take(seed, side)
-        _save(photo, root / shot.photo_path)
-        if shot.mask_path is not None:
-            _save(mask.astype(np.uint8) * 255, root / shot.mask_path)
-            mask_paths[i] = str(root / shot.mask_path)
-    return np.array([str(root / shot.photo_path) for shot in shots], dtype=str), mask_paths
-
-
-def _save(image: NDArray[np.uint8], path: Path) -> None:
-    author = PngImagePlugin.PngInfo()
-    author.add_text(*_AUTHOR)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Noise hardly compresses: level 1 is as small as level 6, and several times faster.
-    Image.fromarray(image).save(path, pnginfo=author, compress_level=1)
-
-
-def _refuse_conflicts(root: Path, shots: list[_Shot]) -> None:
-    """Raise where writing would mix the photos with others, or destroy files not drawn here."""
-    if root.exists() and not root.is_dir():
-        raise ValueError(f"folder={str(root)!r} is a file; name a folder, or one to be made.")
-    planned = {root / path for shot in shots for path in (shot.photo_path, shot.mask_path) if path}
-    conflicts = [
-        path
-        for part in ("train", "test", "ground_truth")
-        for path in sorted((root / part).rglob("[!.]*"))
-        if path.is_file() and not (path in planned and _drawn_here(path))
-    ]
-    if conflicts:
-        raise ValueError(
-            f"folder={str(root)!r} holds {len(conflicts)} file(s) that are not to be mixed with "
-            f"the new photos, the first {str(conflicts[0].relative_to(root))!r}: not drawn by this "
-            "function, or left by a call that drew more. Name another folder, or remove its train, "
-            "test and ground_truth."
-        )
-
-
-def _drawn_here(path: Path) -> bool:
-    key, author = _AUTHOR
-    try:
-        with Image.open(path) as image:
-            return image.info.get(key) == author
-    except OSError:  # Pillow's for what is not an image, too
-        return False
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """The coordinates of a photo's pixels as seen from the part, whose centre is the origin."""
-
-    side: int
-    x: Floats
-    y: Floats
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, side: int) -> _Frame:
-        """Place the part: about a pixel off in each direction, a fraction of a degree turned."""
-        x_shift, y_shift = np.clip(rng.normal(0, 0.0035, 2), -0.009, 0.009).astype(np.float32)
-        ticks = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
-        x, y = _turn(ticks - x_shift, ticks[:, None] - y_shift, rng.uniform(-0.005, 0.005))
-        return cls(side, x, y)
-
-    @cached_property
-    def radius(self) -> Floats:
-        return np.hypot(self.x, self.y) + np.float32(1e-6)
-
-    @cached_property
-    def angle(self) -> Floats:
-        return np.arctan2(self.y, self.x)
-
-    @cached_property
-    def facing_light(self) -> Floats:
-        """How a slope that faces outwards is turned to the light: from -1 to 1."""
-        return (self.x * _LIGHT[0] + self.y * _LIGHT[1]) / self.radius
-
-    @cached_property
-    def hole(self) -> NDArray[np.intp]:
-        """Number of the nearest bolt hole."""
-        return np.rint(self.angle * (_N_HOLES / (2 * np.pi))).astype(np.intp) % _N_HOLES
-
-    @cached_property
-    def to_hole(self) -> tuple[Floats, Floats, Floats]:
-        """From the centre of the nearest bolt hole: x, y and distance."""
-        angles = np.arange(_N_HOLES) * (2 * np.pi / _N_HOLES)
-        x = self.x - (_BOLT_CIRCLE * np.cos(angles)).astype(np.float32)[self.hole]
-        y = self.y - (_BOLT_CIRCLE * np.sin(angles)).astype(np.float32)[self.hole]
-        return x, y, np.hypot(x, y) + np.float32(1e-6)
-
-    @cached_property
-    def on_face(self) -> Mask:
-        """Where the face of a flawless part is, edges left out."""
-        drilled = self.to_hole[2] < _HOLE + _CHAMFER
-        return (self.radius < _RIM - _CHAMFER) & (self.radius > _BORE + _CHAMFER) & ~drilled
-
-    def coverage(self, distance: Floats) -> Floats:
-        """Share of each pixel that lies inside an edge, given the signed distance outside it."""
-        return np.clip(0.5 - distance * self.side, 0, 1)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What sets a part apart from a flawless one, and where (the mask).
-
-    ``rim_growth`` and ``bore_growth`` are metal in excess, by the angle of each pixel;
-    ``reflectance`` is a factor on the metal's colour.
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from skpadim.datasets import load_visa, read_mask
+    >>> rows = [
+    ...     "object,split,label,image,mask",
+    ...     "pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,",
+    ...     "pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png",
+    ... ]
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ",".join(rows[1:]).split(","):
+    ...         if "/" in name:
+    ...             Path(root, name).parent.mkdir(parents=True, exist_ok=True)
+    ...             Image.fromarray(np.array([[0, 3]], dtype=np.uint8)).save(Path(root, name))
+    ...     Path(root, "split_csv").mkdir()
+    ...     np.savetxt(Path(root, "split_csv", "1cls.csv"), rows, fmt="%s")
+    ...     boards = load_visa(root, "pcb1")
+    ...     print([read_mask(mask).tolist() for mask in boards.masks_test])
+    [[[False, True]]]
     """
-
-    mask: Mask
-    hole_radii: tuple[float, ...] = (_HOLE,) * _N_HOLES
-    rim_growth: Floats | float = 0.0
-    bore_growth: Floats | float = 0.0
-    reflectance: Floats | float = 1.0
-
-
-def _good(frame: _Frame, rng: np.random.Generator) -> _Part:
-    return _Part(np.zeros((frame.side, frame.side), dtype=bool))
-
-
-def _missing_hole(frame: _Frame, rng: np.random.Generator) -> _Part:
-    """Leave out a hole, or no more than mark its centre."""
-    missing = rng.integers(_N_HOLES)
-    radii = [_HOLE] * _N_HOLES
-    radii[missing] = rng.choice([-_CHAMFER, 0.25 * _HOLE])
-    mask = (frame.hole == missing) & (frame.to_hole[2] < _HOLE + _CHAMFER)
-    return _Part(mask, hole_radii=tuple(radii))
+    _layouts.category_folder(Path(root), category, _VISA, "VisA")
+    return _layouts.bunch_of_paths(
+        _layouts.read_visa(Path(root), category),
+        f"VisA, {category}",
+        "Masks: a number for each kind of defect, 0 where there is none; see skpadim.datasets.read_mask\n"
+        "Source: Zou, Jeong, Pemula, Zhang, Dabeer, SPot-the-difference self-supervised pre-training for\n"
+        "anomaly detection and segmentation, ECCV 2022; https://github.com/amazon-science/spot-diff\n"
+        "Licence: CC BY 4.0",
+    )
 
 
-def _scratch(frame: _Frame, rng: np.random.Generator) -> _Part:
-    """Draw a slightly bent line that thins towards its ends, mostly bright, sometimes dark."""
-    x, y, angle = _spot(frame, rng)
-    along, across = _turn(x, y, angle + rng.uniform(0.1, 0.45) * math.pi * rng.choice([-1.0, 1.0]))
-    half_length, width = rng.uniform(0.06, 0.12), rng.uniform(0.006, 0.01)
-    thinning = np.sqrt(np.clip(1 - (along / half_length) ** 2, 0, 1))
-    distance = np.abs(across - rng.uniform(-2, 2) * along**2) - width / 2 * thinning
-    stroke = frame.coverage(distance) * thinning * frame.on_face
-    contrast = rng.uniform(0.45, 0.7) if rng.random() < 0.7 else -rng.uniform(0.45, 0.6)
-    return _Part(stroke > 0.12, reflectance=1 + contrast * stroke)
+@validate_params(_ROOT_AND_CATEGORY, prefer_skip_nested_validation=True)
+def load_btad(root: str | os.PathLike[str], category: str) -> Bunch:
+    """Load a product of BTAD, the beanTech anomaly detection data set.
+
+    Nothing is downloaded, and no photo is read: paths come back.
+
+    Parameters
+    ----------
+    root : str or path-like
+        Folder that holds the products' folders, each with ``train/ok``, ``test/ok``, ``test/ko`` and
+        ``ground_truth/ko``, PNG or BMP; a mask has its photo's name but for the suffix.
+    category : str
+        "01", "02" or "03".
+
+    Returns
+    -------
+    Bunch
+        As of `make_inspection_images` with a folder; ``defects_test`` is "good" or "ko".
+        ``DESCR`` names source and licence.
+
+    Raises
+    ------
+    ValueError
+        If there is no such category, if a folder is missing or holds no image, or if a photo in
+        ``test/ko`` has no mask.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from skpadim.datasets import load_btad
+    >>> names = ["train/ok/0000.bmp", "test/ko/0001.bmp", "ground_truth/ko/0001.png"]
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in names:
+    ...         Path(root, "01", name).parent.mkdir(parents=True)
+    ...         Image.new("L", (8, 8)).save(Path(root, "01", name))
+    ...     product = load_btad(root, "01")
+    >>> product.y_test
+    array([-1])
+    """
+    folder = _layouts.category_folder(Path(root), category, "01, 02, 03", "BTAD")
+    return _layouts.bunch_of_paths(
+        _layouts.read_folders(folder, good="ok"),
+        f"BTAD, product {category}",
+        "Source: Mishra, Verk, Fornasier, Piciarelli, Foresti, VT-ADL: A vision transformer network for\n"
+        "image anomaly detection and localization, ISIE 2021; https://avires.dimi.uniud.it/papers/btad\n"
+        "Licence: CC BY-SA, according to the readme of the data set",
+    )
 
 
-def _stain(frame: _Frame, rng: np.random.Generator) -> _Part:
-    """Spill a drop of oil: a brownish blob with a darker edge, where it dried."""
-    x, y, _ = _spot(frame, rng)
-    reach, angle = np.hypot(x, y), np.arctan2(y, x)
-    size = rng.uniform(0.03, 0.06)
-    outline = np.full_like(reach, size)
-    for wave in range(2, 6):
-        swing = rng.uniform(0, 0.5 / wave)
-        outline += size * swing * np.sin(wave * angle + rng.uniform(0, 2 * math.pi))
-    depth = (outline - reach) / 0.012
-    film = np.clip(0.5 + depth, 0, 1) * (0.75 + 0.25 * np.exp(-np.abs(depth - 0.5))) * frame.on_face
-    return _Part(film > 0.2, reflectance=1 - rng.uniform(0.28, 0.45) * _OIL * film)
+@validate_params(_ROOT, prefer_skip_nested_validation=True)
+def load_shanghaitech(root: str | os.PathLike[str]) -> Bunch:
+    """Load the frames of ShanghaiTech Campus: surveillance videos, some with an unusual event.
+
+    Nothing is downloaded or decoded: paths come back. The data set's training videos come as AVI files:
+    extract their frames first, say by ffmpeg. The first two digits of a video's name number the
+    camera, of which `PaDiMDetector` wants one at a time.
+
+    Parameters
+    ----------
+    root : str or path-like
+        Folder that holds ``training/frames/<video>/<number>.jpg``,
+        ``testing/frames/<video>/<number>.jpg``, ``testing/test_frame_mask/<video>.npy``, 1 for a frame
+        with an anomaly and else 0, and ``testing/test_pixel_mask/<video>.npy`` of shape
+        (n_frames, height, width).
+
+    Returns
+    -------
+    Bunch
+        As of `make_inspection_images` with a folder, but that the masks in ``masks_test`` are
+        `FrameMask`, or None for a frame without an anomaly; `skpadim.metrics` takes both.
+        Sorted by video, then by frame number. ``defects_test`` is "good" or "anomaly".
+        ``DESCR`` names source and licence.
+
+    Raises
+    ------
+    ValueError
+        If a folder or file is missing, if a frame's name is not a number, or if the labels or masks of
+        a video are not as many as its frames.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from skpadim.datasets import load_shanghaitech
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     for name in ["training/frames/01_001/000.jpg", "testing/frames/01_0014/000.jpg"]:
+    ...         Path(root, name).parent.mkdir(parents=True)
+    ...         Image.new("L", (3, 1)).save(Path(root, name))
+    ...     for name, array in [("test_frame_mask", [1]), ("test_pixel_mask", [[[0, 1, 1]]])]:
+    ...         Path(root, "testing", name).mkdir()
+    ...         np.save(Path(root, "testing", name, "01_0014.npy"), np.array(array))
+    ...     frames = load_shanghaitech(root)
+    ...     print(np.asarray(frames.masks_test[0]))
+    [[False  True  True]]
+    """
+    return _layouts.bunch_of_paths(
+        _layouts.read_shanghaitech(Path(root)),
+        "ShanghaiTech Campus",
+        "Source: Luo, Liu, Gao, A revisit of sparse coding based anomaly detection in stacked RNN\n"
+        "framework, ICCV 2017; https://svip-lab.github.io/dataset/campus_dataset.html\n"
+        "Licence: BSD 2-Clause according to the documentation of anomalib; ask the authors to be sure",
+    )
 
 
-def _burr(frame: _Frame, rng: np.random.Generator) -> _Part:
-    """Leave a jagged piece of metal standing at the rim or in the bore."""
-    at_rim = rng.random() < 0.6
-    edge = _RIM if at_rim else _BORE
-    height, half_length = rng.uniform(0.012, 0.026), rng.uniform(0.025, 0.06)
-    turned = (frame.angle - rng.uniform(-np.pi, np.pi) + np.pi) % (2 * np.pi) - np.pi
-    teeth = rng.uniform(0.5, 1.0, 11) * np.sin(np.linspace(0, math.pi, 11))
-    profile = np.interp(turned * edge / half_length, np.linspace(-1, 1, len(teeth)), teeth)
-    growth = (height * profile).astype(np.float32)
-    outside = frame.radius - edge if at_rim else edge - frame.radius
-    mask = (growth > 0.05 * height) & (outside > -_CHAMFER) & (outside < growth + 0.5 / frame.side)
-    reflectance = 1 + rng.uniform(0, 0.3) * mask.astype(np.float32)
-    if at_rim:
-        return _Part(mask, rim_growth=growth, reflectance=reflectance)
-    return _Part(mask, bore_growth=growth, reflectance=reflectance)
+@validate_params(_ROOT, prefer_skip_nested_validation=True)
+def load_inspection_folder(root: str | os.PathLike[str]) -> Bunch:
+    """Load your own photos from a folder in the layout of MVTec AD.
 
+    No photo is read: paths come back. Hidden files, and files that are not images, are passed over.
 
-#: How a part of each kind comes about. The order decides the random streams: append only.
-_KINDS: dict[str, Callable[[_Frame, np.random.Generator], _Part]] = {
-    "good": _good,
-    "missing_hole": _missing_hole,
-    "scratch": _scratch,
-    "stain": _stain,
-    "burr": _burr,
-}
+    Parameters
+    ----------
+    root : str or path-like
+        Folder that holds ``train/good``, and if need be ``test/good``, ``test/<defect>`` and
+        ``ground_truth/<defect>``. A mask has its photo's name, with or without ``_mask`` after it,
+        in any image format. With a ``ground_truth``, every photo of a defect needs a mask.
 
+    Returns
+    -------
+    Bunch
+        As of `make_inspection_images` with a folder. Without a ``test``, nothing to test on; without
+        a ``ground_truth``, ``masks_test`` is None throughout and says nothing of where defects are.
 
-def _spot(frame: _Frame, rng: np.random.Generator) -> tuple[Floats, Floats, float]:
-    """Choose a spot on the face, between two bolt holes: coordinates from there, and its angle."""
-    angle = (int(rng.integers(_N_HOLES)) + rng.uniform(0.3, 0.7)) * (2 * math.pi / _N_HOLES)
-    radius = rng.uniform(_HUB + 0.03, _RIM - 0.04)
-    return frame.x - radius * math.cos(angle), frame.y - radius * math.sin(angle), angle
+    Raises
+    ------
+    ValueError
+        If ``train/good`` is missing, if it or a folder in ``test`` holds no image, if ``test`` holds
+        images outside of its folders, or if a photo of a defect has no mask and ``ground_truth`` is
+        there.
 
-
-def _turn(x: Floats, y: Floats, angle: float) -> tuple[Floats, Floats]:
-    """Return coordinates along and across a direction."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    return x * cos + y * sin, y * cos - x * sin
-
-
-def _photograph(frame: _Frame, part: _Part, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw the scene, light it and add the sensor's noise: (side, side, 3)."""
-    distance, slope = _outline(frame, part)
-    coverage = frame.coverage(distance)
-    facing = frame.facing_light
-    hub_edge = np.clip(1 - np.abs(frame.radius - _HUB) / _CHAMFER, 0, 1)
-    metal = (1 + 0.35 * slope + 0.3 * hub_edge * facing) * _brushed(frame, rng)
-    shadow = 0.3 * (1 - facing) * np.exp(-np.abs(frame.radius - _RIM) / 0.03)
-    fixture = np.where(frame.radius < _RIM, 0.4, 1 - shadow)
-
-    gradient = _turn(frame.x, frame.y, rng.uniform(-math.pi, math.pi))[0] * rng.uniform(0, 0.12)
-    light = gradient + rng.uniform(0.94, 1.06)
-    scene = _METAL * (metal * coverage * light * part.reflectance)
-    scene += _FIXTURE * (fixture * (1 - coverage) * light)
-    scene += rng.standard_normal(scene.shape, dtype=np.float32) * rng.uniform(0.006, 0.01)
-    levels = (np.clip(scene, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0))
-
-
-def _outline(frame: _Frame, part: _Part) -> tuple[Floats, Floats]:
-    """Return the signed distance outside the metal, and how its chamfered edges face the light."""
-    to_x, to_y, to_distance = frame.to_hole
-    outside_rim = frame.radius - (_RIM + part.rim_growth)
-    in_bore = (_BORE - part.bore_growth) - frame.radius
-    in_hole = np.array(part.hole_radii, dtype=np.float32)[frame.hole] - to_distance
-
-    facing_hole = -(to_x * _LIGHT[0] + to_y * _LIGHT[1]) / to_distance
-    distance = np.maximum(np.maximum(outside_rim, in_bore), in_hole)
-    facing = np.where(outside_rim > in_bore, frame.facing_light, -frame.facing_light)
-    facing = np.where(in_hole == distance, facing_hole, facing)
-    return distance, facing * np.clip(1 + distance / _CHAMFER, 0, 1)
-
-
-def _brushed(frame: _Frame, rng: np.random.Generator) -> Floats:
-    """Return the brightness of a turned surface: grooves that catch the light on two sides."""
-    n_rings, n_angles, arc = frame.side // 2, 2 * frame.side, frame.side // 8
-    grooves = rng.standard_normal((n_rings, n_angles), dtype=np.float32)
-    grooves = np.cumsum(np.hstack([grooves[:, -arc:], grooves]), axis=1)
-    arcs = (grooves[:, arc:] - grooves[:, :-arc]) / np.sqrt(arc)
-    rings = rng.standard_normal((n_rings, 1), dtype=np.float32)
-    texture = 0.03 * arcs + 0.018 * rings
-
-    ring = np.minimum((frame.radius * (2 * n_rings)).astype(np.intp), n_rings - 1)
-    angle = ((frame.angle / (2 * np.pi) + 0.5) * n_angles).astype(np.intp) % n_angles
-    along, across = _turn(frame.x, frame.y, 0.6 + rng.normal(0, 0.03))
-    sheen = (along**2 - across**2) / frame.radius**2
-    return 1 + 0.16 * sheen + np.take(texture, ring * n_angles + angle)
+    Examples
+    --------
+    >>> import tempfile
+    >>> from skpadim.datasets import load_inspection_folder, make_inspection_images
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     drawn = make_inspection_images(4, 1, 2, image_size=32, folder=root)
+    ...     photos = load_inspection_folder(root)
+    >>> photos.X_train.shape, photos.y_test
+    ((4,), array([ 1, -1, -1]))
+    """
+    return _layouts.bunch_of_paths(
+        _layouts.read_own_folder(Path(root)),
+        "Photos in a folder",
+        f"Source: {os.fspath(root)}\nLicence: as agreed with those who took the photos",
+    )

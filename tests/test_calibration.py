@@ -94,7 +94,15 @@ def test_rows_are_copies_that_do_not_hold_their_batch():
     stream.zero_()
     for (row,), before in zip(reservoir.rows(), expected, strict=True):
         assert torch.equal(row, before)
-        assert row.untyped_storage().nbytes() == 4 * row.itemsize
+        assert row.untyped_storage().data_ptr() != stream.untyped_storage().data_ptr()
+
+
+def test_memory_follows_the_rows_kept_not_the_stream():
+    reservoir = Reservoir(100, 0)
+    for start in range(0, 5000, 50):
+        reservoir.add([torch.arange(start, start + 50.0)[:, None].expand(-1, 10)])
+    storages = {row.untyped_storage().data_ptr(): row.untyped_storage() for (row,) in reservoir.rows()}
+    assert sum(storage.nbytes() for storage in storages.values()) <= 2 * 64 * 10 * 4
 
 
 @settings(deadline=None, max_examples=200)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skpadim import datasets
+from skpadim import _flange
 from skpadim.datasets import make_inspection_images
 
 DEFECTS = ["missing_hole", "scratch", "stain", "burr"]
@@ -21,10 +21,10 @@ SMALL = {"n_train": 3, "n_good": 2, "n_defective": 5, "image_size": 48}
 
 def with_twin(kind, number, side, seed=0):
     """Draw a defective photo, its mask, and the same photo of the same part without the defect."""
-    photo, mask = datasets._Shot("test", kind, number).take(seed, side)
+    photo, mask = _flange.Shot("test", kind, number).take(seed, side)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(datasets._KINDS, kind, datasets._good)
-        twin, _ = datasets._Shot("test", kind, number).take(seed, side)
+        patch.setitem(_flange.KINDS, kind, _flange._good)
+        twin, _ = _flange.Shot("test", kind, number).take(seed, side)
     return photo.astype(int), mask, twin.astype(int)
 
 
