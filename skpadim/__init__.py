@@ -4,13 +4,16 @@ from .channels import RandomChannelSelector
 from .detector import PaDiMDetector
 from .features import CNNFeatureTransformer, FeaturePyramid
 from .gaussian import PatchGaussian
+from .plotting import AnomalyMapDisplay, ScoreDisplay
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyMapDisplay",
     "CNNFeatureTransformer",
     "FeaturePyramid",
     "PaDiMDetector",
     "PatchGaussian",
     "RandomChannelSelector",
+    "ScoreDisplay",
 ]

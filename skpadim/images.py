@@ -121,6 +121,25 @@ class Images:
         item: Any = self._source[index]
         return f"X[{index}] ({_quote(item)})" if _is_path(item) else f"X[{index}]"
 
+    def original(self, index: int) -> np.ndarray:
+        """Return an image as a person sees it, at its own size.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        ndarray of shape (height, width, 3)
+            uint8 in 0..255, or float32 in [0, 1]. May share memory with `X`: do not write to it.
+
+        Raises
+        ------
+        ValueError
+            As `batches`.
+        """
+        return self._pixels(index)[0].expand(-1, -1, 3).numpy()
+
     def batches(
         self, batch_size: int, image_size: Size, crop_size: Size | None, n_jobs: int
     ) -> Iterator[ImageBatch]:

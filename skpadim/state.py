@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from sklearn.base import BaseEstimator
 
 #: (major, minor): a reader refuses files of a newer major version and reads all others.
@@ -21,9 +23,8 @@ class Estimator(BaseEstimator):
     _rebuilt: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__().copy()
-        for name in self._rebuilt:
-            state.pop(name, None)
+        kept = super().__getstate__().items()
+        state = {name: _portable(value) for name, value in kept if name not in self._rebuilt}
         return state | {_FORMAT_KEY: FORMAT_VERSION}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -35,6 +36,13 @@ class Estimator(BaseEstimator):
                 f"of skpadim reads formats up to {FORMAT_VERSION[0]}. Upgrade skpadim to load it."
             )
         super().__setstate__(state)
+
+
+def _portable(value: Any) -> Any:
+    """Return paths and devices by name: Windows loads no PosixPath, and skops trusts neither type."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return str(value) if isinstance(value, torch.device) else value
 
 
 def rolls_back(fit: Callable[..., Any]) -> Callable[..., Any]:

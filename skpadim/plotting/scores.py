@@ -1,0 +1,195 @@
+"""ScoreDisplay: the scores from which a threshold was made, and those of photos never seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Masaki Okabe and Kei Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Where
+# there is no colour, markers and rows tell the groups apart.
+_GROUP_STYLES = {
+    "leave-one-out": {"facecolors": "none", "edgecolors": "#0072b2", "marker": "o"},
+    "unseen good": {"color": "#0072b2", "marker": "o"},
+    "unseen defective": {"color": "#d55e00", "marker": "^"},
+}
+# Irrational, hence neighbours in a row of scores never come to the same height.
+_GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
+
+
+class ScoreDisplay:
+    r"""Anomaly scores around a threshold: those it was made from, and those of photos never seen.
+
+    Make one with :meth:`from_estimator` or :meth:`from_scores`; the parameters are stored as attributes.
+
+    Parameters
+    ----------
+    loo_scores : array-like of shape (n_calibration,)
+        Leave-one-out scores of training images; higher = more anomalous, as all scores here.
+    scores : array-like of shape (n_images,)
+        Of images that the detector did not learn from: minus ``score_samples``.
+    y : array-like of shape (n_images,)
+        +1 for a good part, -1 for a defective one.
+    threshold : float
+        The anomaly score above which an image is an anomaly: minus ``offset_``.
+
+    Attributes
+    ----------
+    ax_ : Axes
+    figure_ : Figure
+    line_ : Line2D
+        The threshold.
+
+    See Also
+    --------
+    AnomalyMapDisplay : Where the anomalies are.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from skpadim import ScoreDisplay
+    >>> display = ScoreDisplay.from_scores([1.0, 2.0, 3.0], [1.5, 2.5, 9.0], [1, 1, -1], threshold=3.0)
+    >>> [label.get_text() for label in display.ax_.get_yticklabels()]
+    ['leave-one-out\n0 of 3 above', 'unseen good\n0 of 2 above', 'unseen defective\n1 of 1 above']
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(self, loo_scores: ArrayLike, scores: ArrayLike, y: ArrayLike, threshold: float) -> None:
+        self.loo_scores = _check_scores("loo_scores", loo_scores)
+        self.scores = _check_scores("scores", scores)
+        self.y = np.asarray(y)
+        self.threshold = check_threshold(threshold)
+        if self.y.shape != self.scores.shape:
+            raise ValueError(
+                f"y has shape {self.y.shape}, expected {self.scores.shape}: one label per image."
+            )
+        if not np.isin(self.y, [1, -1]).all():
+            raise ValueError(f"y holds {np.unique(self.y)}, expected +1 for good and -1 for defective parts.")
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Axes | None = None, **scatter: Any
+    ) -> Self:
+        """Draw the scores of images by a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : PaDiMDetector or PatchGaussian
+            Fitted.
+        X : images, or what the estimator scores
+            None that it was fitted on: their scores are too low.
+        y : array-like of shape (n_images,)
+            +1 for a good part, -1 for a defective one.
+        ax, **scatter
+            See :meth:`plot`.
+
+        Returns
+        -------
+        ScoreDisplay
+
+        Raises
+        ------
+        TypeError
+            If the estimator has no leave-one-out scores.
+        ValueError
+            If an image cannot be read, or ``y`` is not a +1 or -1 for each.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_is_fitted(estimator)
+        if not hasattr(estimator, "loo_scores_"):
+            raise TypeError(
+                f"estimator is a {type(estimator).__name__}, which has no loo_scores_; pass a PaDiMDetector, "
+                "or the last step of a Pipeline with the features that it scores."
+            )
+        scores = -estimator.score_samples(X)
+        return cls(estimator.loo_scores_, scores, y, -estimator.offset_).plot(ax, **scatter)
+
+    @classmethod
+    def from_scores(
+        cls,
+        loo_scores: ArrayLike,
+        scores: ArrayLike,
+        y: ArrayLike,
+        threshold: float,
+        *,
+        ax: Axes | None = None,
+        **scatter: Any,
+    ) -> Self:
+        """Draw scores that are there already.
+
+        Parameters
+        ----------
+        loo_scores, scores, y, threshold
+            See :class:`ScoreDisplay`.
+        ax, **scatter
+            See :meth:`plot`.
+
+        Returns
+        -------
+        ScoreDisplay
+
+        Raises
+        ------
+        ValueError
+            If scores or threshold are not finite, or ``y`` is not a +1 or -1 for each.
+        """
+        check_matplotlib_support(f"{cls.__name__}.from_scores")
+        return cls(loo_scores, scores, y, threshold).plot(ax, **scatter)
+
+    def plot(self, ax: Axes | None = None, **scatter: Any) -> Self:
+        """Draw a row of scores for each group of images, and the threshold through all of them.
+
+        Where a score stands within its row means nothing: it only keeps the scores apart.
+
+        Parameters
+        ----------
+        ax : Axes, default=None
+            Where to draw. None: a new figure.
+        **scatter
+            Passed on to :meth:`matplotlib.axes.Axes.scatter`, such as ``s=10`` or ``alpha=0.5``.
+
+        Returns
+        -------
+        self
+        """
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+        self.ax_, self.figure_ = ax, ax.figure
+        groups = {
+            "leave-one-out": self.loo_scores,
+            "unseen good": self.scores[self.y == 1],
+            "unseen defective": self.scores[self.y == -1],
+        }
+        labels = []
+        for row, (name, scores) in enumerate(groups.items()):
+            heights = row + 0.6 * ((0.5 + np.arange(len(scores)) * _GOLDEN_RATIO) % 1 - 0.5)
+            ax.scatter(np.sort(scores), heights, **(_GROUP_STYLES[name] | scatter))
+            labels.append(f"{name}\n{np.sum(scores > self.threshold)} of {len(scores)} above")
+        self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
+        ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.legend(loc="upper right")  # The highest scores stand in the lowest row.
+        return self
+
+
+def check_threshold(threshold: float) -> float:
+    """Return a threshold as a float; refuse one that is not finite."""
+    if not np.isfinite(threshold):
+        raise ValueError(f"threshold is {threshold}, expected a finite number.")
+    return float(threshold)
+
+
+def _check_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite and of shape (n_images,); got shape {array.shape}.")
+    return array

@@ -1,0 +1,215 @@
+"""skops files: what goes through them, what they may hold, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from torchvision.models import get_model
+
+from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian, RandomChannelSelector
+from skpadim.persistence import TRUSTED_TYPES
+
+skops_io = pytest.importorskip("skops.io")
+skops_exceptions = pytest.importorskip("skops.io.exceptions")
+
+LAYERS = ("features.2", "features.4")
+
+
+def photos(n_images, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n_images, 32, 32, 3), dtype=np.uint8)
+
+
+def small_detector(backbone="squeezenet1_0", **params):
+    defaults = {"weights": None, "image_size": 32, "n_channels": 9, "false_alarm_rate": 0.2}
+    return PaDiMDetector(backbone, LAYERS, **(defaults | params))
+
+
+def small_pipeline():
+    features = CNNFeatureTransformer("squeezenet1_0", layers=LAYERS, weights=None, image_size=(32, 32))
+    steps = [("cnn", features), ("channels", RandomChannelSelector(9)), ("gaussian", PatchGaussian(sigma=2))]
+    return Pipeline(steps).set_params(gaussian__false_alarm_rate=0.2)
+
+
+@pytest.fixture(scope="module", params=[small_detector, small_pipeline])
+def fitted(request):
+    return request.param().fit(photos(12))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return small_detector().fit(photos(12))
+
+
+def state_dict_file(folder):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(5)
+        torch.save(get_model("squeezenet1_0", weights=None).state_dict(), folder / "weights.pth")
+    return folder / "weights.pth"
+
+
+def test_own_types_are_all_there_is_to_trust(fitted):
+    expected = set(TRUSTED_TYPES)
+    if isinstance(fitted, Pipeline):
+        expected.remove("skpadim.detector.PaDiMDetector")
+    assert set(skops_io.get_untrusted_types(data=skops_io.dumps(fitted))) == expected
+    assert set(TRUSTED_TYPES) == {
+        "skpadim.channels.RandomChannelSelector",
+        "skpadim.detector.PaDiMDetector",
+        "skpadim.features.CNNFeatureTransformer",
+        "skpadim.gaussian.PatchGaussian",
+    }
+
+
+def test_loaded_estimator_is_the_one_dumped(fitted):
+    loaded = skops_io.loads(skops_io.dumps(fitted), trusted=TRUSTED_TYPES)
+    assert_array_equal(loaded.decision_function(photos(3, 1)), fitted.decision_function(photos(3, 1)))
+    assert repr(loaded.get_params()) == repr(fitted.get_params())
+    last = loaded[-1] if isinstance(loaded, Pipeline) else loaded
+    last.set_false_alarm_rate(0.5)
+    refitted = clone(loaded).fit(photos(12))
+    assert_array_equal(refitted.score_samples(photos(3, 1)), fitted.score_samples(photos(3, 1)))
+
+
+def test_scores_are_equal_bit_for_bit_in_a_fresh_process(fitted, tmp_path):
+    skops_io.dump(fitted, tmp_path / "detector.skops")
+    np.save(tmp_path / "photos.npy", photos(3, seed=1))
+    script = f"""
+import numpy as np, skops.io, torch
+from skpadim.persistence import TRUSTED_TYPES
+torch.set_num_threads({torch.get_num_threads()})
+detector = skops.io.load("detector.skops", trusted=TRUSTED_TYPES)
+np.save("scores.npy", detector.decision_function(np.load("photos.npy")))
+"""
+    search = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    assert_array_equal(np.load(tmp_path / "scores.npy"), fitted.decision_function(photos(3, seed=1)))
+
+
+def test_paths_and_devices_come_back_as_strings(tmp_path):
+    path = state_dict_file(tmp_path)
+    detector = small_detector(
+        weights=path, device=torch.device("cpu"), random_state=np.random.RandomState(3)
+    ).fit(photos(12))
+    expected = detector.score_samples(photos(3, 1))
+    path.unlink()
+    loaded = skops_io.loads(skops_io.dumps(detector), trusted=TRUSTED_TYPES)
+    assert (loaded.weights, loaded.device) == (str(path), "cpu")
+    assert_array_equal(loaded.score_samples(photos(3, 1)), expected)
+    assert detector.weights == path and detector.device == torch.device("cpu"), "dumping changes nothing"
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    assert joblib.load(tmp_path / "detector.joblib").weights == str(path)
+
+
+def test_unfitted_detector_goes_through():
+    loaded = skops_io.loads(skops_io.dumps(small_detector()), trusted=TRUSTED_TYPES)
+    assert loaded.get_params() == small_detector().get_params()
+
+
+def test_networks_given_as_modules_are_refused():
+    with torch.random.fork_rng(devices=[]):
+        network = get_model("squeezenet1_0", weights=None)
+    with pytest.raises(Exception):  # noqa: B017 - which one is skops's affair
+        skops_io.loads(skops_io.dumps(small_detector(network).fit(photos(5))), trusted=TRUSTED_TYPES)
+
+
+def rewritten(data, change):
+    """Return a skops file whose schema went through a function."""
+    rewritten = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(rewritten, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "schema.json":
+                schema = json.loads(content)
+                change(schema)
+                content = json.dumps(schema).encode()
+            target.writestr(name, content)
+    return rewritten.getvalue()
+
+
+def nodes(schema, loader):
+    """Return all nodes of a schema that a loader of skops reads."""
+    found = []
+    if isinstance(schema, dict):
+        found = [schema] if schema.get("__loader__") == loader else []
+    children = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    return found + [node for child in children for node in nodes(child, loader)]
+
+
+def test_unchanged_schema_is_read(detector):
+    data = rewritten(skops_io.dumps(detector), lambda schema: None)
+    loaded = skops_io.loads(data, trusted=TRUSTED_TYPES)
+    assert_array_equal(loaded.score_samples(photos(3, 1)), detector.score_samples(photos(3, 1)))
+
+
+# The detector, and within its pipeline_ the Pipeline and the three steps.
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("name", ["subprocess.Popen", "torch.nn.modules.linear.Linear", "skpadim.Elsewhere"])
+def test_swapped_types_are_refused(detector, place, name):
+    def swap(schema):
+        objects = nodes(schema, "ObjectNode")
+        assert len(objects) == 5
+        objects[place]["__module__"], objects[place]["__class__"] = name.rsplit(".", 1)
+
+    data = rewritten(skops_io.dumps(detector), swap)
+    with pytest.raises(skops_exceptions.UntrustedTypesFoundException, match=name):
+        skops_io.loads(data, trusted=TRUSTED_TYPES)
+
+
+def test_functions_put_in_place_of_a_parameter_are_refused(detector, tmp_path):
+    """A file that would make a folder when loaded."""
+    trap = tmp_path / "trap"
+    argument = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "is_json": True}
+    call = {
+        "__class__": "mkdir",
+        "__module__": "os",
+        "__loader__": "ConstructorFromReduceNode",
+        "content": {
+            "__class__": "tuple",
+            "__module__": "builtins",
+            "__loader__": "TupleNode",
+            "content": [argument | {"content": json.dumps(str(trap)), "__id__": 1}],
+            "__id__": 2,
+        },
+        "__id__": 3,
+    }
+
+    def swap(schema):
+        parameters = nodes(schema, "DictNode")[0]["content"]
+        assert "weights" in parameters
+        parameters["weights"] = call
+
+    data = rewritten(skops_io.dumps(detector), swap)
+    with pytest.raises(skops_exceptions.UntrustedTypesFoundException, match=r"os\.mkdir"):
+        skops_io.loads(data, trusted=TRUSTED_TYPES)
+    assert not trap.exists()
+    skops_io.loads(data, trusted=[*TRUSTED_TYPES, "os.mkdir"])
+    assert trap.exists(), "the trap works: it is the list that stops it"
+
+
+def test_file_of_a_newer_format_is_refused_in_words(detector, monkeypatch):
+    monkeypatch.setattr("skpadim.state.FORMAT_VERSION", (7, 3))
+    data = skops_io.dumps(detector)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"saved in format 7\.3; .* Upgrade skpadim"):
+        skops_io.loads(data, trusted=TRUSTED_TYPES)

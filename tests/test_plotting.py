@@ -1,0 +1,311 @@
+"""The displays: what is drawn, on which scale, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+from scipy.ndimage import binary_dilation, binary_erosion
+from sklearn.exceptions import NotFittedError
+
+from skpadim import AnomalyMapDisplay, PaDiMDetector, PatchGaussian, ScoreDisplay
+from skpadim.datasets import make_inspection_images
+
+matplotlib = pytest.importorskip("matplotlib")
+matplotlib.use("agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+THRESHOLD = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def line():
+    """Photos, and a detector fitted on the good ones, which does not look at their margins."""
+    photos = make_inspection_images(n_train=12, n_good=2, n_defective=2, image_size=48)
+    detector = PaDiMDetector(
+        "squeezenet1_0",
+        ("features.2", "features.4"),
+        weights=None,
+        image_size=48,
+        crop_size=(40, 32),
+        epsilon="auto",
+        false_alarm_rate=0.2,
+    )
+    return photos, detector.fit(photos.X_train)
+
+
+@pytest.fixture
+def drawn():
+    """Two photos of different sizes, the maps over them, and the pixels above the threshold."""
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (20, 30, 3), dtype=np.uint8), rng.random((16, 12))]
+    maps = [rng.uniform(0.5, 1.5, photo.shape[:2]) for photo in photos]
+    maps[0][3:9, 0:12] = 2.5
+    return photos, maps
+
+
+def colours(axes):
+    """Return the RGBA of the map that lies over a photo."""
+    image = axes.images[1]
+    return image.cmap(image.norm(image.get_array()))
+
+
+def outlines(axes):
+    """Return the vertices of every outline."""
+    found = [part for part in axes.collections if not part.filled]
+    return [np.concatenate([path.vertices for path in part.get_paths()]) for part in found]
+
+
+def hatched(axes):
+    return [part for part in axes.collections if part.filled and part.hatches != [None]]
+
+
+def lies_around(vertices, mask):
+    """Tell whether vertices run half a pixel off a mask's border, all around it."""
+    margin = np.pad(mask, 1)
+    border = (binary_dilation(margin) & ~binary_erosion(margin)).nonzero()
+    distance = np.abs(vertices[:, None, ::-1] + 1 - np.transpose(border)[None]).max(axis=2)
+    rim = np.transpose((margin & ~binary_erosion(margin)).nonzero())
+    reached = np.abs(vertices[None, :, ::-1] + 1 - rim[:, None]).max(axis=2).min(axis=1)
+    return distance.min(axis=1).max() <= 0.5 and reached.max() <= 0.5
+
+
+def test_map_display_shows_the_detectors_maps_and_marks(line):
+    photos, detector = line
+    display = AnomalyMapDisplay.from_estimator(
+        detector, photos.X_test, photos.y_test, masks=photos.masks_test
+    )
+    maps = detector.anomaly_map(photos.X_test, original_size=True)
+    segments = detector.segment(photos.X_test, original_size=True)
+    assert display.ax_.shape == (4, 2)
+    assert display.threshold == -detector.offset_
+    predicted = detector.predict(photos.X_test)
+    assert {1, -1} == set(predicted), "the test sees both verdicts"
+    titles = [["good", "defective"], ["no anomaly", "anomaly"]]
+    for index, row in enumerate(display.ax_):
+        assert row[0].get_title() == titles[0][int(photos.y_test[index] < 0)]
+        assert row[1].get_title() == titles[1][int(predicted[index] < 0)]
+        assert_array_equal(row[0].images[0].get_array(), photos.X_test[index])
+        shown = np.ma.filled(row[1].images[1].get_array(), np.nan)
+        assert_array_equal(shown, np.minimum(maps[index], 2 * display.threshold))
+        outlined = [mask for mask in (segments[index], photos.masks_test[index]) if mask.any()]
+        for vertices, mask in zip(outlines(row[1]), outlined, strict=True):
+            assert lies_around(vertices, mask)
+        assert len(hatched(row[1])) == 1, "what crop_size cuts away"
+    labels = [text.get_text() for text in display.ax_[-1, 1].get_legend().get_texts()]
+    assert labels == ["marked as anomalous", "true defect", "not looked at"]
+
+
+def test_threshold_has_one_colour_in_all_rows_whatever_the_maps(drawn):
+    photos, maps = drawn
+    for extreme in (1e30, np.inf):
+        maps[0][0, 0], maps[0][0, 1] = extreme, np.nan
+        maps[0][5, 5] = maps[1][5, 5] = THRESHOLD
+        display = AnomalyMapDisplay.from_maps(photos, maps, THRESHOLD)
+        display.figure_.canvas.draw()
+        first, second = (colours(axes) for axes in display.ax_[:, 1])
+        middle = plt.get_cmap("cividis")(0.5)
+        assert_array_equal(first[5, 5], middle)
+        assert_array_equal(second[5, 5], middle)
+        assert_array_equal(first[0, 0], plt.get_cmap("cividis")(1.0))
+        assert_array_equal(first[1, 1], plt.get_cmap("cividis")(maps[0][1, 1] / (2 * THRESHOLD)))
+        assert display.ax_[0, 1].images[1].get_array().mask.sum() == 1
+        assert len(hatched(display.ax_[0, 1])) == 1
+        assert not hatched(display.ax_[1, 1])
+
+
+def test_default_colours_grow_lighter_all_the_way():
+    lightness = plt.get_cmap("cividis")(np.linspace(0, 1, 256))[:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(lightness) > 0).all()
+
+
+@pytest.mark.parametrize("threshold", [0.0, -3.0])
+def test_any_finite_threshold_makes_a_scale(drawn, threshold):
+    display = AnomalyMapDisplay.from_maps(*drawn, threshold)
+    norm = display.ax_[0, 1].images[1].norm
+    assert norm(threshold) == 0.5
+    assert norm.vmin < norm.vmax
+
+
+def test_outline_of_a_map_closes_at_the_border_and_leaves_the_view_alone(drawn):
+    photos, maps = drawn
+    display = AnomalyMapDisplay.from_maps(photos, maps, THRESHOLD)
+    vertices, *others = outlines(display.ax_[0, 1])
+    assert not others
+    assert lies_around(vertices, maps[0] > THRESHOLD)
+    assert vertices[:, 0].min() == -0.5
+    assert not outlines(display.ax_[1, 1])
+    assert display.ax_[0, 1].get_xlim() == display.ax_[0, 0].get_xlim() == (-0.5, 29.5)
+    assert display.ax_[0, 1].get_ylim() == display.ax_[0, 0].get_ylim() == (19.5, -0.5)
+
+
+def test_segments_and_names_may_be_given(drawn):
+    photos, maps = drawn
+    segments = [np.zeros(single.shape, dtype=bool) for single in maps]
+    segments[1][4:7, 5:9] = True
+    display = AnomalyMapDisplay.from_maps(photos, maps, THRESHOLD, segments=segments, y=["scratch", "dent"])
+    assert [axes.get_title() for axes in display.ax_[:, 0]] == ["scratch", "dent"]
+    assert [axes.get_title() for axes in display.ax_[:, 1]] == ["no anomaly", "anomaly"]
+    assert lies_around(outlines(display.ax_[1, 1])[0], segments[1])
+
+
+def test_marks_are_decided_in_double_precision():
+    threshold = float(np.float32(0.1))
+    just_below = np.nextafter(threshold, 0)
+    maps = np.full((1, 5, 5), threshold, dtype=np.float32)
+    photos = np.zeros((1, 5, 5), dtype=np.uint8)
+    assert AnomalyMapDisplay(photos, maps, just_below).segments[0].all()
+    assert not AnomalyMapDisplay(photos, maps, threshold).segments[0].any()
+
+
+def test_photos_are_shown_as_people_see_them(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    turned, exif = Image.fromarray(np.rot90(pixels).copy()), Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    turned.save(tmp_path / "turned.png", exif=exif)
+    clear = Image.new("RGBA", (12, 8), (9, 9, 9, 0))
+    grey16 = np.full((8, 12), 65535, dtype=np.uint16)
+    images = [tmp_path / "turned.png", Image.fromarray(pixels), clear, grey16]
+    display = AnomalyMapDisplay.from_maps(images, np.ones((4, 8, 12)), THRESHOLD)
+    shown = [axes.images[0].get_array() for axes in display.ax_[:, 0]]
+    assert_array_equal(shown[0], pixels)
+    assert_array_equal(shown[1], pixels)
+    assert_array_equal(shown[2], np.full((8, 12, 3), 255))
+    assert_array_equal(shown[3], np.ones((8, 12, 3)))
+
+
+def test_style_and_axes_are_the_callers(drawn):
+    photos, maps = drawn
+    figure, axes = plt.subplots(2, 2)
+    display = AnomalyMapDisplay(photos, maps, THRESHOLD)
+    assert display.plot(axes, cmap="viridis", alpha=0.25) is display
+    assert display.figure_ is figure
+    assert_array_equal(display.ax_, axes)
+    assert (axes[0, 1].images[1].get_alpha(), axes[0, 1].images[1].cmap.name) == (0.25, "viridis")
+    figure, single = plt.subplots()
+    assert display.plot(single).figure_ is figure
+    assert display.ax_.shape == (2, 2)
+    figure, flat = plt.subplots(1, 2)
+    AnomalyMapDisplay.from_maps(photos[:1], maps[:1], THRESHOLD, ax=flat)
+    assert flat[1].images
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": np.nan}, "threshold is nan"),
+        ({"maps": [np.ones((20, 30))]}, "maps holds 1, expected one per image: 2"),
+        (
+            {"maps": [np.ones((20, 30)), np.ones((4, 4))]},
+            r"maps\[1\] has shape \(4, 4\), its photo \(16, 12\)",
+        ),
+        ({"segments": [np.ones((20, 30))]}, "segments holds 1"),
+        ({"masks": [None]}, "one mask per map"),
+        ({"masks": [None, np.ones((3, 3))]}, r"masks\[1\] has shape \(3, 3\)"),
+        ({"y": [1]}, r"y has shape \(1,\), expected \(2,\)"),
+        ({"ax": np.empty((3, 2), dtype=object)}, r"ax has shape \(3, 2\), expected \(2, 2\)"),
+        ({"images": np.zeros((4, 4))}, "single image"),
+    ],
+)
+def test_what_does_not_match_is_refused(drawn, change, message):
+    photos, maps = drawn
+    with pytest.raises(ValueError, match=message):
+        AnomalyMapDisplay.from_maps(**({"images": photos, "maps": maps, "threshold": THRESHOLD} | change))
+    assert not plt.get_fignums()
+
+
+def test_free_axes_cannot_be_divided(drawn):
+    with pytest.raises(ValueError, match="free position"):
+        AnomalyMapDisplay.from_maps(*drawn, THRESHOLD, ax=plt.figure().add_axes((0, 0, 1, 1)))
+
+
+def test_displays_need_a_fitted_detector(line):
+    photos, _ = line
+    for display in (AnomalyMapDisplay, ScoreDisplay):
+        with pytest.raises(NotFittedError):
+            display.from_estimator(PaDiMDetector(), photos.X_test, photos.y_test)
+    with pytest.raises(TypeError, match="estimator is a Ridge, which has no anomaly_map"):
+        from sklearn.linear_model import Ridge
+
+        AnomalyMapDisplay.from_estimator(Ridge(), photos.X_test)
+    with pytest.raises(TypeError, match="estimator is a Ridge, which has no loo_scores_"):
+        ScoreDisplay.from_estimator(Ridge().fit([[0.0], [1.0]], [0, 1]), photos.X_test, photos.y_test)
+
+
+def test_score_display_shows_every_score_and_the_threshold(line):
+    photos, detector = line
+    display = ScoreDisplay.from_estimator(detector, photos.X_test, photos.y_test, s=12)
+    scores = -detector.score_samples(photos.X_test)
+    expected = [detector.loo_scores_, scores[:2], scores[2:]]
+    for row, (dots, group) in enumerate(zip(display.ax_.collections, expected, strict=True)):
+        positions, heights = dots.get_offsets().T
+        assert_array_equal(positions, np.sort(group))
+        assert np.abs(heights - row).max() < 0.31
+        assert dots.get_sizes() == [12]
+    assert_array_equal(display.line_.get_xdata(), [-detector.offset_] * 2)
+    n_alarms = [(detector.predict(photos.X_test[part]) == -1).sum() for part in (slice(2), slice(2, 4))]
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels[1:] == [
+        f"unseen good\n{n_alarms[0]} of 2 above",
+        f"unseen defective\n{n_alarms[1]} of 2 above",
+    ]
+    figure, ax = plt.subplots()
+    assert display.plot(ax).figure_ is figure
+    assert display.ax_ is ax
+
+
+def test_score_display_draws_a_step_of_a_pipeline_and_groups_without_members():
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    gaussian = PatchGaussian(false_alarm_rate=0.1).fit(features[:30])
+    display = ScoreDisplay.from_estimator(gaussian, features[30:], np.ones(10))
+    sizes = [len(dots.get_offsets()) for dots in display.ax_.collections]
+    assert sizes == [30, 10, 0]
+
+
+def test_equal_scores_stay_apart():
+    display = ScoreDisplay.from_scores(np.ones(50), np.ones(50), np.ones(50), 1.0)
+    heights = np.sort(display.ax_.collections[0].get_offsets()[:, 1])
+    assert np.diff(heights).min() > 0.005
+    assert_allclose(heights.mean(), 0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"threshold": np.inf}, "threshold is inf"),
+        ({"scores": [[1.0]]}, r"scores must be finite .* got shape \(1, 1\)"),
+        ({"loo_scores": [np.nan]}, "loo_scores must be finite"),
+        ({"y": [1]}, r"y has shape \(1,\), expected \(2,\)"),
+        ({"y": [0, 1]}, r"y holds \[0 1\], expected \+1 for good and -1"),
+    ],
+)
+def test_scores_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        ScoreDisplay.from_scores(
+            **({"loo_scores": [1.0], "scores": [1.0, 2.0], "y": [1, -1], "threshold": 1.5} | change)
+        )
+
+
+def test_matplotlib_is_imported_only_to_draw():
+    script = """
+import sys, skpadim
+assert "matplotlib" not in sys.modules
+sys.modules["matplotlib"] = None
+try:
+    skpadim.ScoreDisplay.from_scores([1.0], [1.0], [1], 1.0)
+except ImportError as error:
+    assert "ScoreDisplay.from_scores requires matplotlib" in str(error), error
+else:
+    raise AssertionError("no error")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
