@@ -6,6 +6,7 @@ import copy
 import difflib
 import inspect
 import os
+import threading
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule
+
+#: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
+#: global generator: while one thread builds a network, no other may build or run one.
+NETWORK_LOCK = threading.RLock()
 
 #: What a trunk's weights are outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
@@ -173,8 +178,14 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> nn.Module:
                 f"layers: {layer!r} is not a layer of {type(model).__name__}.{_close_matches(layer, known)} "
                 "torchvision.models.feature_extraction.get_graph_node_names lists all."
             )
+    # torchvision would give two names that end at one node to different nodes: each is resolved here.
+    ends = {layer: [n for n in nodes if n == layer or n.startswith(f"{layer}.")][-1] for layer in layers}
+    for end in ends.values():
+        same = [other for other in layers if ends[other] == end]
+        if len(same) > 1:
+            raise ValueError(f"layers: {', '.join(map(repr, same))} are the same output; name it once.")
     trunk = create_feature_extractor(
-        model, return_nodes={layer: layer for layer in layers}, suppress_diff_warning=True
+        model, return_nodes={end: layer for layer, end in ends.items()}, suppress_diff_warning=True
     )
     _protect_outputs(trunk)
     return trunk

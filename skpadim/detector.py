@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
@@ -59,7 +60,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     n_calibration : int, default=500
         Leave-one-out scores are computed for this many training images at most, drawn at random.
     batch_size : int, default=32
-        Images that the network sees at a time. No result depends on it.
+        Images that the network sees at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
@@ -293,7 +294,10 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         return whole
 
     def _move_threshold(self) -> None:
-        self._fitted_steps()[2].set_false_alarm_rate(self.false_alarm_rate)
+        # A shallow copy of the detector shares its pipeline, and keeps its own threshold.
+        *steps, (name, gaussian) = self.pipeline_.steps
+        moved = copy.copy(gaussian).set_false_alarm_rate(self.false_alarm_rate)
+        self.pipeline_ = Pipeline([*steps, (name, moved)])
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -18,7 +17,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .backbones import build_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
+from .backbones import NETWORK_LOCK, build_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
+from .devices import resolve_device
 from .images import ImageBatch, check_images
 from .kernels.prefix import nearest_index
 from .randomness import draw_seed
@@ -157,7 +157,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         Height and width of the centre that is cut out after resizing. None: all. The paper resizes to 256
         and crops to 224.
     batch_size : int, default=32
-        Images that the network sees at a time. No result depends on it.
+        Images that the network sees at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
@@ -167,6 +167,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     Attributes
     ----------
+    backbone_ : str or nn.Module
+        The backbone of the fit.
     trunk_arrays_ : dict of str to ndarray
         The network's weights up to the deepest layer.
     layer_names_ : tuple of str
@@ -252,9 +254,11 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.layer_names_ = self._check_layers()
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
-        trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
-        self.trunk_arrays_ = trunk_arrays(trunk)
-        self._trunk = self._ready(trunk)
+        with NETWORK_LOCK:
+            trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
+            self.trunk_arrays_ = trunk_arrays(trunk)
+            self._trunk = self._ready(trunk)
+        self.backbone_ = self.backbone
         self.level_shapes_ = self._probe()
         return self
 
@@ -316,9 +320,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        trunk = self._fitted_trunk()
-        weight = next(trunk.parameters(), torch.empty(0))
-        with torch.inference_mode():
+        with NETWORK_LOCK, torch.inference_mode():
+            trunk = self._fitted_trunk()
+            weight = next(trunk.parameters(), torch.empty(0))
             pixels = batch.pixels.to(weight.device, non_blocking=True)
             outputs = trunk(_normalised(pixels, weight.dtype))
             # A network may compute in half precision; the statistics never do.
@@ -379,7 +383,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     def _fitted_trunk(self) -> nn.Module:
         """Return the network, built again from its arrays where a file was loaded."""
         if not hasattr(self, "_trunk"):
-            trunk = rebuild_trunk(self.backbone, self.layer_names_, self.trunk_arrays_)
+            trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
             self._trunk = self._ready(trunk)
         return self._trunk
 
@@ -424,47 +428,6 @@ def describe_image_input(tags: Tags) -> Tags:
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
     return tags
-
-
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """Return the torch device that a parameter means.
-
-    Parameters
-    ----------
-    device : str, torch.device or None
-        None: the first GPU, or the CPU without one.
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the device.
-
-    Warns
-    -----
-    UserWarning
-        If a GPU is asked for and none is there; the CPU is returned then, so that a detector fitted on a
-        GPU serves anywhere.
-    """
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"device={device!r} is no torch device ({error}). Pass 'cpu', 'cuda' or None."
-        ) from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        warnings.warn(
-            f"device={str(device)!r}: torch finds no GPU here and computes on the CPU instead.",
-            UserWarning,
-            stacklevel=2,
-        )
-        return torch.device("cpu")
-    return resolved
 
 
 def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
+from itertools import accumulate
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -21,11 +24,12 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from .calibration import CalibratedDecisionMixin, Reservoir
-from .features import FeaturePyramid, resolve_device
+from .devices import resolve_device
+from .features import FeaturePyramid
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
 from .kernels.scoring import Scorer
-from .kernels.whitening import NotPositiveDefiniteError
+from .kernels.whitening import NotPositiveDefiniteError, pack, unpack
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -33,6 +37,8 @@ from .state import Estimator, rolls_back
 _AUTO_EPSILON = 0.01
 # Rows are taken so many at a time that their features, or their maps, take about this much memory.
 _CHUNK_BYTES = 2**25
+# Below it, rounding in 1 - b q costs a leave-one-out score more than about 1e-4 (measured).
+_SMALLEST_REMAINDER = 1e-12
 # Leaving one image out must leave two, which have a covariance.
 _MIN_IMAGES = 3
 
@@ -64,8 +70,10 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
     ----------
     location_ : list of ndarray of shape (channels, height, width)
         Mean features, per layer.
-    whitening_ : list of ndarray of shape (rows, columns, channels, channels of this and coarser layers)
-        Rows of the inverse Cholesky factors, for every distinct patch of the layers coarse to fine.
+    whitening_ : list of ndarray of shape (rows, columns, n_entries)
+        Rows of the inverse Cholesky factors, their zeros left out, for every distinct patch of the layers
+        coarse to fine: a layer of ``c`` channels adds ``c`` rows to those of the ``p`` coarser channels,
+        hence ``c p + c (c + 1) / 2`` entries, row by row.
     epsilon_ : float
         What was added to every variance.
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
@@ -171,7 +179,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
         images = reservoir.rows()
-        dtype = images[0][0].dtype
+        dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
         try:
             whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
         except NotPositiveDefiniteError:
@@ -180,9 +188,10 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
                 f"{moments.comoments[-1].shape[3]} channels from {moments.n_images} images has no Cholesky "
                 "factor. Raise epsilon (the paper's is 0.01), or pass epsilon='auto'."
             ) from None
+        self._warn_of_rounding(loo)
         means = [mean.permute(2, 0, 1).to(dtype).cpu().numpy() for mean in moments.means]
         self.location_ = [means[depth] for depth in np.argsort(self._coarse_to_fine())]
-        self.whitening_ = [part.cpu().numpy() for part in whitening]
+        self.whitening_ = [pack(part).cpu().numpy() for part in whitening]
         self._scorer = self._build_scorer(dtype)
         self.loo_scores_ = self.image_scores(loo.sqrt_())
         self._move_threshold()
@@ -322,6 +331,12 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
             Channels in the order of the embedding.
         """
         check_is_fitted(self)
+        height, width = self._fitted_scorer().patch_grid
+        if not (0 <= row < height and 0 <= column < width):
+            raise ValueError(
+                f"row={row}, column={column} is no patch: the finest grid has {height} rows and {width} "
+                "columns."
+            )
         order = self._coarse_to_fine()
         rows = self._fitted_scorer().whitening_of_patch(row, column).double()
         factor = torch.linalg.inv(rows)
@@ -367,10 +382,27 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
             )
         return epsilon
 
+    def _warn_of_rounding(self, loo_squared: Tensor) -> None:
+        """Warn where 1 - b q = 1 / (1 + M^2 (N - 1) / (N (N - 2))) is too near to rounding."""
+        n = self.n_samples_seen_
+        remainder = 1 / (1 + float(loo_squared.max()) * (n - 1) / (n * (n - 2)))
+        if remainder < _SMALLEST_REMAINDER:
+            warnings.warn(
+                f"epsilon={self.epsilon_:.3g} is so small beside the variance of the features that "
+                "leave-one-out scores, and the threshold, lose digits to rounding. Raise epsilon, or pass "
+                "epsilon='auto'.",
+                UserWarning,
+                stacklevel=2,
+            )
+
     def _build_scorer(self, dtype: torch.dtype) -> Scorer:
         device = resolve_device(self.device)
         means = [_tensor(self.location_[index]).permute(1, 2, 0) for index in self._coarse_to_fine()]
-        whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
+        channels = [len(mean[0, 0]) for mean in means]
+        whitening = [
+            unpack(_tensor(part).to(device, dtype), own, total)
+            for part, own, total in zip(self.whitening_, channels, accumulate(channels), strict=True)
+        ]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
 
     def _fitted_scorer(self) -> Scorer:
@@ -390,7 +422,10 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
             _check_n_features(self, X, reset=reset)
             for name, level in zip(X.layer_names, X.levels, strict=True):
                 assert_all_finite(level, input_name=f"X, layer {name!r},")
-            pyramid = X
+            floats = [v if v.dtype in (np.float32, np.float64) else v.astype(float) for v in X.levels]
+            pyramid = FeaturePyramid(floats, X.layer_names, X.image_size)
+            if not len(pyramid):
+                raise ValueError("Found n_samples=0 image(s) in X, at least 1 is needed.")
         else:
             dtypes = [np.float64, np.float32]
             X = validate_data(self, X, reset=reset, dtype=dtypes, allow_nd=True)

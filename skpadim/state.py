@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Callable
@@ -39,7 +40,12 @@ class Estimator(BaseEstimator):
 
 
 def _portable(value: Any) -> Any:
-    """Return paths and devices by name: Windows loads no PosixPath, and skops trusts neither type."""
+    """Return paths and devices by name, and networks on the CPU, so that files load anywhere.
+
+    Windows loads no PosixPath, skops trusts neither type, and a network on a GPU would ask for one.
+    """
+    if isinstance(value, torch.nn.Module) and any(p.device.type != "cpu" for p in value.parameters()):
+        return copy.deepcopy(value).cpu()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(value) if isinstance(value, torch.device) else value

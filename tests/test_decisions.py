@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import joblib
 import numpy as np
 import pytest
@@ -76,6 +78,13 @@ def test_rate_moves_without_refitting_and_survives_clone(detector, photos):
     )
     assert clone(moved).false_alarm_rate == 0.2
     assert clone(moved).fit(photos.X_train).offset_ == moved.offset_
+
+
+def test_a_shallow_copy_has_a_threshold_of_its_own(detector, photos):
+    before = detector.offset_
+    copied = copy.copy(detector).set_false_alarm_rate(0.5)
+    assert detector.offset_ == before != copied.offset_
+    assert_array_equal(copied.score_samples(photos.X_test), detector.score_samples(photos.X_test))
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, "low", None, np.nan])

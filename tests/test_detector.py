@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -282,3 +285,22 @@ def test_scoring_before_fit(photos):
         with pytest.raises(NotFittedError):
             getattr(small(), method)(photos.X_test)
     assert not hasattr(small(), "offset_")
+
+
+def test_threads_share_a_loaded_detector_while_another_is_fitted(detector, photos, tmp_path):
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    loaded = joblib.load(tmp_path / "detector.joblib")
+    expected = detector.score_samples(photos.X_test)
+    with ThreadPoolExecutor(6) as pool:
+        scores = [pool.submit(loaded.score_samples, photos.X_test) for _ in range(8)]
+        fits = [pool.submit(small().fit, photos.X_train) for _ in range(2)]
+        scores += [pool.submit(detector.score_samples, photos.X_test) for _ in range(8)]
+        for score in scores:
+            assert_allclose(score.result(), expected, rtol=1e-5)
+        for fit in fits:
+            assert_array_equal(fit.result().channel_indices_, detector.channel_indices_)
+
+
+def test_two_names_of_one_output_are_refused(photos):
+    with pytest.raises(ValueError, match=r"'layer1', 'layer1\.1' are the same output"):
+        small(layers=("layer1", "layer1.1")).fit(photos.X_train)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 import plain
 from conftest import draw_pyramid
-from skpadim import FeaturePyramid, PatchGaussian
+from skpadim import FeaturePyramid, PatchGaussian, RandomChannelSelector
 
 RESNET = [(6, 56, 56), (9, 28, 28), (13, 14, 14)]
 SQUEEZENET = [(5, 54, 54), (11, 27, 27), (10, 13, 13)]
@@ -98,6 +98,23 @@ def test_leave_one_out_equals_refitting(n_images, epsilon, scale):
     assert_allclose(gaussian.loo_scores_, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("patch", [(6, 0), (-1, 0), (0, -1), (0, 99)])
+def test_patches_outside_the_grid_have_no_covariance(patch):
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(draw_pyramid(5, [(3, 6, 6), (2, 3, 3)]))
+    with pytest.raises(ValueError, match="6 rows and 6 columns"):
+        gaussian.get_covariance(*patch)
+
+
+def test_integers_and_empty_pyramids():
+    whole = FeaturePyramid([np.arange(40).reshape(10, 4, 1, 1) % 7])
+    floats = PatchGaussian(false_alarm_rate=0.5).fit(whole.levels[0][:, :, 0, 0].astype(float))
+    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(whole)
+    assert_allclose(gaussian.loo_scores_, floats.loo_scores_)
+    for call in (PatchGaussian().fit, gaussian.predict):
+        with pytest.raises(ValueError, match="n_samples=0"):
+            call(whole[[]])
+
+
 def test_auto_epsilon_is_a_hundredth_of_the_mean_variance():
     pyramid = draw_pyramid(20, SQUEEZENET, scale=45.0)
     gaussian = PatchGaussian("auto").fit(pyramid)
@@ -179,8 +196,11 @@ def test_failed_fit_leaves_everything_as_it_was():
     assert not [name for name in vars(fresh) if name.endswith("_")]
 
 
-def test_statistics_of_resnet_take_7_million_floats():
-    pyramid = draw_pyramid(3, [(14, 56, 56), (29, 28, 28), (57, 14, 14)])
+@pytest.mark.parametrize("seed", range(4))
+def test_statistics_of_resnet_take_7_million_floats(seed):
+    chosen = RandomChannelSelector(100, random_state=seed).fit(np.empty((1, 448))).channel_indices_
+    channels = np.histogram(chosen, [0, 64, 192, 448])[0]
+    pyramid = draw_pyramid(3, list(zip(channels.tolist(), (56, 28, 14), (56, 28, 14), strict=True)))
     gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
     assert sum(part.size for part in gaussian.whitening_ + gaussian.location_) <= 7.5e6
 

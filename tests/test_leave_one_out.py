@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from skpadim import PatchGaussian
 from skpadim.kernels import leave_one_out
 from skpadim.kernels.moments import add_batch, empty_moments
 
@@ -79,6 +80,12 @@ def test_never_nan_where_rounding_eats_the_remainder(ridge):
     found = left_out(levels, range(4), ridge)
     assert np.isfinite(found).all()
     assert (found > 0).all()
+
+
+def test_warns_where_rounding_spoils_the_scores():
+    X = draw_levels(10, 60, LAYER_SETS["one"], 45.0, seed=0)[0].double().numpy()
+    with pytest.warns(UserWarning, match="epsilon=1e-10 is so small"):
+        PatchGaussian(1e-10, false_alarm_rate=0.5).fit(X)
 
 
 def test_memory_of_the_calibration_follows_its_formula(monkeypatch):

@@ -83,6 +83,11 @@ class Scorer:
         )
         return cls(bands, [mean.to(like) for mean in means], list(whitening), rows, columns)
 
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """Height and width of the finest grid of patches."""
+        return self.rows.shape[1], self.columns.shape[1]
+
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Return Mahalanobis distances (n, h, w) of levels (n, c, h, w), coarse to fine."""
         centred = [

@@ -84,6 +84,31 @@ def _factor(comoments: Tensor, above: Tensor, divisor: float, ridge: float) -> T
     return torch.cat([-(inverse @ lower) @ above, inverse], dim=2)
 
 
+def pack(rows: Tensor) -> Tensor:
+    """Leave out the zeros of whitening rows, which right of the diagonal of their own block they are.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (..., channels, channels of this and all coarser levels)
+
+    Returns
+    -------
+    Tensor of shape (..., n_entries)
+    """
+    return rows[..., _entries(rows.shape[-2], rows.shape[-1], rows.device)]
+
+
+def unpack(packed: Tensor, n_own: int, n_all: int) -> Tensor:
+    """Undo ``pack``."""
+    rows = packed.new_zeros(*packed.shape[:-1], n_own, n_all)
+    rows[..., _entries(n_own, n_all, packed.device)] = packed
+    return rows
+
+
+def _entries(n_own: int, n_all: int, device: torch.device) -> Tensor:
+    return torch.ones(n_own, n_all, dtype=torch.bool, device=device).tril(n_all - n_own)
+
+
 def squared_distances(tree: PrefixTree, whitening: Sequence[Tensor], centred: Sequence[Tensor]) -> Tensor:
     """Return squared Mahalanobis distances.
 
