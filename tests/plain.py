@@ -1,4 +1,4 @@
-"""PaDiM as its definition reads, dense and in float64: what the tests compare with."""
+"""PaDiM as its definition reads, dense and in float64, and features to try it on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import mahalanobis
+
+from skpadim import FeaturePyramid
 
 
 def embedding(levels):
@@ -39,3 +41,16 @@ def maps(patch_distances, image_size, sigma=4.0):
         torch.tensor(patch_distances)[:, None], size=image_size, mode="bilinear", align_corners=False
     )
     return np.stack([gaussian_filter(single, sigma=sigma) for single in upsampled[:, 0].numpy()])
+
+
+def draw_pyramid(n_images, shapes, *, scale=1.0, seed=0, dtype=np.float32, image_size=(224, 224)):
+    """Draw a pyramid with correlated channels, levels (channels, height, width)."""
+    rng = np.random.default_rng(seed)
+    levels = []
+    for channels, height, width in shapes:
+        noise = rng.normal(size=(n_images, channels, height, width))
+        mixing = rng.normal(size=(channels, channels)) / np.sqrt(channels)
+        offset = rng.normal(size=(channels, height, width)) * 3
+        mixed = np.einsum("ncij,dc->ndij", noise, mixing) + offset
+        levels.append((scale * mixed).astype(dtype))
+    return FeaturePyramid(levels, image_size=image_size)

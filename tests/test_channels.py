@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy.stats import chi2
 from sklearn.exceptions import NotFittedError
 
-from conftest import draw_pyramid
+from plain import draw_pyramid
 from skpadim import FeaturePyramid, RandomChannelSelector
 
 SHAPES = [(6, 8, 8), (9, 4, 4), (5, 2, 2)]

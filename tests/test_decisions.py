@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
-from conftest import draw_pyramid
+from plain import draw_pyramid
 from skpadim import PaDiMDetector, PatchGaussian
 from skpadim.datasets import make_inspection_images
 

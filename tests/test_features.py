@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
-from conftest import draw_pyramid
+from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, FeaturePyramid, PatchGaussian, RandomChannelSelector
 
 N_IMAGES = 6

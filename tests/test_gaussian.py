@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import plain
-from conftest import draw_pyramid
+from plain import draw_pyramid
 from skpadim import FeaturePyramid, PatchGaussian, RandomChannelSelector
 
 RESNET = [(6, 56, 56), (9, 28, 28), (13, 14, 14)]

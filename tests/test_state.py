@@ -19,7 +19,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 from torchvision.models import get_model
 
-from conftest import draw_pyramid
+from plain import draw_pyramid
 from skpadim import (
     CNNFeatureTransformer,
     FeaturePyramid,
