@@ -56,12 +56,17 @@ class Reservoir:
                 self._store(slot, [level[item[1] - self._n_seen] for level in levels])
         self._n_seen += len(keys)
 
-    def rows(self) -> list[list[Tensor]]:
-        """Return the rows kept, one tensor a level each, in the order of the stream."""
-        in_order = sorted(self._slots.items(), key=lambda item: item[0][1])
+    def blocks(self) -> list[list[Tensor]]:
+        """Return the rows kept, (n_rows, ...) per level, a block at a time; see ``order``."""
+        n_rows = len(self._slots)
         return [
-            [block[slot % _BLOCK_ROWS] for block in self._blocks[slot // _BLOCK_ROWS]] for _, slot in in_order
+            [level[: n_rows - start] for level in block]
+            for start, block in zip(range(0, n_rows, _BLOCK_ROWS), self._blocks, strict=True)
         ]
+
+    def order(self) -> list[int]:
+        """Return which row of all blocks comes first in the stream, which next, and so on."""
+        return [slot for _, slot in sorted(self._slots.items(), key=lambda item: item[0][1])]
 
     def _store(self, slot: int, parts: Sequence[Tensor]) -> None:
         if slot // _BLOCK_ROWS == len(self._blocks):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import accumulate
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -28,8 +27,9 @@ from .devices import resolve_device
 from .features import FeaturePyramid
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
+from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
-from .kernels.whitening import NotPositiveDefiniteError, pack, unpack
+from .kernels.whitening import NotPositiveDefiniteError, join_rows
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -178,21 +178,11 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
-        images = reservoir.rows()
-        dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
-        try:
-            whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
-        except NotPositiveDefiniteError:
-            raise ValueError(
-                f"epsilon={self.epsilon_:.3g} is too small: a covariance of "
-                f"{moments.comoments[-1].shape[3]} channels from {moments.n_images} images has no Cholesky "
-                "factor. Raise epsilon (the paper's is 0.01), or pass epsilon='auto'."
-            ) from None
+        loo = self._factor(moments, reservoir)
+        # What the scorer takes is laid out only after the moments, which take twice as much, are gone.
+        del moments, reservoir
         self._warn_of_rounding(loo)
-        means = [mean.permute(2, 0, 1).to(dtype).cpu().numpy() for mean in moments.means]
-        self.location_ = [means[depth] for depth in np.argsort(self._coarse_to_fine())]
-        self.whitening_ = [pack(part).cpu().numpy() for part in whitening]
-        self._scorer = self._build_scorer(dtype)
+        self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
         self.loo_scores_ = self.image_scores(loo.sqrt_())
         self._move_threshold()
         return self
@@ -268,8 +258,8 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         """
         scorer = self._fitted_scorer()
         ordered = [levels[index] for index in self._coarse_to_fine()]
-        dtype = torch.promote_types(ordered[0].dtype, scorer.rows.dtype)
-        if dtype != scorer.rows.dtype:
+        dtype = torch.promote_types(ordered[0].dtype, scorer.dtype)
+        if dtype != scorer.dtype:
             scorer = self._build_scorer(dtype)
         return scorer.distances(ordered)
 
@@ -331,19 +321,25 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
             Channels in the order of the embedding.
         """
         check_is_fitted(self)
-        height, width = self._fitted_scorer().patch_grid
+        order = self._coarse_to_fine()
+        shapes = [self.level_shapes_[index] for index in order]
+        tree = PrefixTree.from_shapes([shape[1:] for shape in shapes])
+        height, width = tree.fine_shape
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(
                 f"row={row}, column={column} is no patch: the finest grid has {height} rows and {width} "
                 "columns."
             )
-        order = self._coarse_to_fine()
-        rows = self._fitted_scorer().whitening_of_patch(row, column).double()
-        factor = torch.linalg.inv(rows)
+        path = tree.path(row, column)
+        packed = [
+            _tensor(part).flatten(0, 1)[[node]] for part, node in zip(self.whitening_, path, strict=True)
+        ]
+        inverse = join_rows([part.double() for part in packed], [shape[0] for shape in shapes])[0]
+        factor = torch.linalg.inv(inverse)
         edges = np.cumsum([0, *(shape[0] for shape in self.level_shapes_)])
         channels = np.concatenate([np.arange(edges[index], edges[index + 1]) for index in order])
         place = np.argsort(channels)
-        return (factor @ factor.mT).cpu().numpy()[np.ix_(place, place)]
+        return (factor @ factor.mT).numpy()[np.ix_(place, place)]
 
     def _accumulate(self, batches: Iterable[Sequence[Tensor]]) -> tuple[Moments, Reservoir]:
         moments = None
@@ -355,6 +351,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
                 moments = empty_moments(shapes, given[0].device)
             levels = [given[index] for index in self._coarse_to_fine()]
             add_batch(moments, levels)
+            # Channels last, as the kernels read them.
             reservoir.add([level.permute(0, 2, 3, 1) for level in levels])
         n_images = 0 if moments is None else moments.n_images
         if moments is None or n_images < _MIN_IMAGES:
@@ -365,6 +362,31 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         if not all(bool(mean.isfinite().all()) for mean in moments.means):
             raise ValueError("X has features that are NaN or infinite; the Gaussians need finite ones.")
         return moments, reservoir
+
+    def _factor(self, moments: Moments, reservoir: Reservoir) -> Tensor:
+        """Set means and whitening rows, and return squared leave-one-out distances of training images."""
+        images = [[level.permute(0, 3, 1, 2) for level in block] for block in reservoir.blocks()]
+        dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
+        try:
+            whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
+        except NotPositiveDefiniteError:
+            n_channels = sum(shape[0] for shape in self.level_shapes_)
+            raise ValueError(
+                f"epsilon={self.epsilon_:.3g} is too small: a covariance of {n_channels} channels from "
+                f"{moments.n_images} images has no Cholesky factor. Raise epsilon (the paper's is 0.01), or "
+                "pass epsilon='auto'."
+            ) from None
+        shapes = [self.level_shapes_[index] for index in self._coarse_to_fine()]
+        means = [
+            mean[moments.tree.cell_places(depth)].T.to(dtype).cpu().numpy().reshape(shape)
+            for depth, (mean, shape) in enumerate(zip(moments.means, shapes, strict=True))
+        ]
+        self.location_ = [means[depth] for depth in np.argsort(self._coarse_to_fine())]
+        self.whitening_ = [
+            part.cpu().numpy().reshape(*grid, -1)
+            for part, grid in zip(whitening, moments.tree.grids, strict=True)
+        ]
+        return loo[reservoir.order()]
 
     def _coarse_to_fine(self) -> list[int]:
         """Return the indices of the layers, coarse to fine; layers of equal size as given."""
@@ -397,12 +419,8 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
 
     def _build_scorer(self, dtype: torch.dtype) -> Scorer:
         device = resolve_device(self.device)
-        means = [_tensor(self.location_[index]).permute(1, 2, 0) for index in self._coarse_to_fine()]
-        channels = [len(mean[0, 0]) for mean in means]
-        whitening = [
-            unpack(_tensor(part).to(device, dtype), own, total)
-            for part, own, total in zip(self.whitening_, channels, accumulate(channels), strict=True)
-        ]
+        means = [_tensor(self.location_[index]) for index in self._coarse_to_fine()]
+        whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
 
     def _fitted_scorer(self) -> Scorer:

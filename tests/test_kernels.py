@@ -14,7 +14,7 @@ from torch.nn import functional
 
 import plain
 from skpadim.kernels import leave_one_out, moments, scoring, whitening
-from skpadim.kernels.prefix import PrefixTree, cut_bands, nearest_index
+from skpadim.kernels.prefix import PrefixTree, nearest_index
 
 RESNET = [(14, 14), (28, 28), (56, 56)]
 SQUEEZENET = [(13, 13), (27, 27), (54, 54)]
@@ -41,6 +41,12 @@ def moments_of(levels):
     collected = moments.empty_moments([level.shape[1:] for level in levels], torch.device("cpu"))
     moments.add_batch(collected, levels)
     return collected
+
+
+def at_patches(tree, blocks, depth):
+    """Return the rows of a depth's blocks at every patch of the fine grid, (h, w, channels, channels)."""
+    nodes = tree.places(tree.depth - 1) // int(np.prod(tree.family_sizes[depth + 1 :]))
+    return torch.cat(blocks[depth], dim=2)[nodes].unflatten(0, tree.fine_shape)
 
 
 def channel_slices(levels):
@@ -111,30 +117,69 @@ def test_nodes_are_the_unique_prefixes(shapes):
     cells = seen_cells(shapes)
     assert tree.depth == len(shapes)
     assert tree.fine_shape == cells.shape[1:]
+    # The node of every depth above every patch, by the order of the families.
+    nodes = [tree.places(tree.depth - 1)]
+    for size in tree.family_sizes[:0:-1]:
+        nodes.insert(0, nodes[0] // size)
     for depth in range(tree.depth):
         prefixes = cells[: depth + 1].reshape(depth + 1, -1).T
         unique = np.unique(prefixes, axis=0)
-        n_rows, n_columns = tree.shape(depth)
-        assert n_rows * n_columns == len(unique)
-        numbers = torch.arange(n_rows * n_columns).reshape(n_rows, n_columns)
-        nodes = tree.spread(numbers, depth).numpy().ravel()
-        assert len(np.unique(np.column_stack([nodes, prefixes]), axis=0)) == len(unique)
-        for index in range(depth + 1):
-            h, w = shapes[index]
-            gathered = tree.gather(torch.arange(h * w).reshape(h, w), index, depth)
-            assert_array_equal(tree.spread(gathered, depth), cells[index])
-        if depth:
-            above = torch.arange(np.prod(tree.shape(depth - 1))).reshape(tree.shape(depth - 1))
-            handed = tree.spread(tree.descend(above, depth), depth)
-            assert_array_equal(handed, tree.spread(above, depth - 1))
+        assert np.prod(tree.grids[depth]) == len(unique)
+        numbers = tree.distinct[depth][nodes[depth]].numpy()
+        assert len(np.unique(np.column_stack([numbers, prefixes]), axis=0)) == len(unique)
+        assert_array_equal(tree.cells[depth][nodes[depth]], prefixes[:, -1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes(20))
+@example(SQUEEZENET)
+@example([(2, 60), (20, 7)])
+def test_repeated_nodes_are_children_of_their_parents(shapes):
+    tree = PrefixTree.from_shapes(shapes)
+    for depth in range(1, tree.depth):
+        parents = tree.distinct[depth - 1].repeat_interleave(tree.family_sizes[depth])
+        pairs = torch.stack([tree.distinct[depth], parents, tree.cells[depth]]).unique(dim=1)
+        assert len(pairs.T) == np.prod(tree.grids[depth]), "every child has one parent and one cell"
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes(20))
+@example(SQUEEZENET)
+@example([(2, 60), (20, 7)])
+def test_places_are_inverse(shapes):
+    tree = PrefixTree.from_shapes(shapes)
+    for depth, (h, w) in enumerate(shapes):
+        numbers = torch.arange(int(np.prod(tree.grids[depth])))
+        assert_array_equal(tree.distinct[depth][tree.places(depth)], numbers)
+        assert_array_equal(tree.cells[depth][tree.cell_places(depth)], torch.arange(h * w))
+
+
+def test_path_names_the_nodes_above_a_patch():
+    tree = PrefixTree.from_shapes(RESNET)
+    assert tree.path(0, 0) == [0, 0, 0]
+    assert tree.path(55, 54) == [13 * 14 + 13, 27 * 28 + 27, 55 * 56 + 54]
+    irregular = PrefixTree.from_shapes(WITHOUT_COMMON_RATIO)
+    for row, column in [(0, 0), (4, 3), (8, 7)]:
+        cell = [irregular.cells[0][irregular.distinct[0] == irregular.path(row, column)[0]][0]]
+        assert cell == [seen_cells(WITHOUT_COMMON_RATIO)[0, row, column]]
 
 
 def test_resnet_and_squeezenet_have_the_nodes_counted_by_hand():
-    counts = {
-        name: [int(np.prod(PrefixTree.from_shapes(shapes).shape(depth))) for depth in range(3)]
-        for name, shapes in {"resnet": RESNET, "squeezenet": SQUEEZENET}.items()
-    }
+    trees = {"resnet": PrefixTree.from_shapes(RESNET), "squeezenet": PrefixTree.from_shapes(SQUEEZENET)}
+    counts = {name: [rows * columns for rows, columns in tree.grids] for name, tree in trees.items()}
     assert counts == {"resnet": [196, 784, 3136], "squeezenet": [169, 1089, 2916]}
+    assert trees["resnet"].family_sizes == (1, 4, 4)
+    assert [trees["resnet"].n_nodes(depth) for depth in range(3)] == counts["resnet"], "none repeated"
+    assert trees["squeezenet"].family_sizes == (1, 9, 4)
+
+
+def test_gather_shows_the_nodes_their_cells():
+    tree = PrefixTree.from_shapes(SQUEEZENET)
+    level = levels_of(0, 2, [(3, 27, 27)])[0]
+    expected = level.flatten(2)[:, :, tree.cells[1]].permute(2, 0, 1)
+    assert_array_equal(tree.gather(level, 1), expected)
+    assert_array_equal(tree.gather(level.to(memory_format=torch.channels_last), 1), expected)
+    assert_array_equal(tree.gather(level, 1, slice(9, 18)), expected[9:18])
 
 
 @settings(deadline=None, max_examples=60)
@@ -144,28 +189,25 @@ def test_resnet_and_squeezenet_have_the_nodes_counted_by_hand():
 @example(WITHOUT_COMMON_RATIO, 40)
 def test_bands_partition_the_tree(shapes, limit):
     tree = PrefixTree.from_shapes(shapes)
-    bands = list(cut_bands(tree, 1, limit))
-    parts = [(tree.fine_shape[0], [band.fine_rows for band in bands])]
-    parts += [
-        (tree.shape(depth)[0], [band.node_rows[depth] for band in bands]) for depth in range(tree.depth)
-    ]
-    for n_rows, slices in parts:
-        assert [row for part in slices for row in range(n_rows)[part]] == list(range(n_rows))
-    for band in bands:
-        for index in range(tree.depth):
-            cells = band.tree.rows.cells[index] + band.level_rows[index].start
-            assert_array_equal(cells, tree.rows.cells[index][band.fine_rows])
-            assert band.level_rows[index].stop == int(cells[-1]) + 1
-            nodes = band.tree.rows.nodes[index] + band.node_rows[index].start
-            assert_array_equal(nodes, tree.rows.nodes[index][band.fine_rows])
+    bands = list(tree.bands(1, limit))
+    for depth in range(tree.depth):
+        covered = [node for band in bands for node in range(tree.n_nodes(depth))[band[depth]]]
+        assert covered == list(range(tree.n_nodes(depth)))
+        if depth:
+            size = tree.family_sizes[depth]
+            assert all(
+                (band[depth].start, band[depth].stop)
+                == (band[depth - 1].start * size, band[depth - 1].stop * size)
+                for band in bands
+            )
 
 
 def test_bands_keep_their_limit():
     tree = PrefixTree.from_shapes(RESNET)
-    assert len(list(cut_bands(tree, 8, 8 * 56 * 56))) == 1
-    assert len(list(cut_bands(tree, 8, 0))) == 14, "at least a coarse row each"
-    bands = list(cut_bands(tree, 8, 8 * 56 * 10))
-    assert [band.fine_rows.stop - band.fine_rows.start for band in bands] == [8] * 7
+    assert len(list(tree.bands(8, 8 * 56 * 56))) == 1
+    assert len(list(tree.bands(8, 0))) == 196, "at least a coarse node each"
+    leaves = [band[-1] for band in tree.bands(8, 8 * 16 * 10)]
+    assert {leaf.stop - leaf.start for leaf in leaves} == {160, 96}
 
 
 @settings(deadline=None, max_examples=60)
@@ -185,11 +227,13 @@ def test_moments_of_any_batches_and_order_equal_numpy(shapes, n_images, cuts, of
         moments.add_batch(collected, [level[part] for level in levels])
 
     assert collected.n_images == n_images
-    for mean, level in zip(collected.means, levels, strict=True):
-        assert_allclose(mean.permute(2, 0, 1), np.mean(level.numpy(), axis=0), rtol=1e-12, atol=1e-13)
+    tree = collected.tree
+    for depth, (mean, level) in enumerate(zip(collected.means, levels, strict=True)):
+        expected = level.mean(dim=0).flatten(1).numpy()[:, tree.cells[depth].numpy()]
+        assert_allclose(mean.T, expected, rtol=1e-12, atol=1e-13)
     expected = covariances(embedding_of(levels))
     for depth, own in enumerate(channel_slices(levels)):
-        found = collected.tree.spread(collected.comoments[depth] / (n_images - 1), depth)
+        found = at_patches(tree, collected.comoments, depth) / (n_images - 1)
         assert_allclose(found, expected[:, :, own, : own.stop], rtol=1e-9, atol=1e-10 + 1e-15 * offset**2)
     variances = np.diagonal(expected, axis1=2, axis2=3)
     assert_allclose(moments.mean_variance(collected), variances.mean(), rtol=1e-9)
@@ -200,17 +244,18 @@ def test_moments_do_not_lose_a_small_variance_on_a_large_mean():
     collected = moments.empty_moments([(2, 1, 1)], torch.device("cpu"))
     for part in np.array_split(features, 13):
         moments.add_batch(collected, [torch.from_numpy(part)])
-    found = collected.comoments[0][0, 0] / 199
+    found = collected.comoments[0].own[0] / 199
     assert_allclose(found, np.cov((features[:, :, 0, 0] - 1e8).T), rtol=1e-5)
 
 
-@pytest.mark.parametrize("band_bytes", [1, 2000], ids=["bands of a row", "bands of a few rows"])
+@pytest.mark.parametrize("band_bytes", [1, 2000], ids=["bands of a node", "bands of a few nodes"])
 def test_moments_do_not_depend_on_the_bands(band_bytes, monkeypatch):
     levels = levels_of(0, 6, [(2, 4, 3), (3, 5, 7), (2, 9, 8)])
     whole = moments_of(levels)
     monkeypatch.setattr(moments, "_BAND_BYTES", band_bytes)
     for part, expected in zip(moments_of(levels).comoments, whole.comoments, strict=True):
-        assert_allclose(part, expected, rtol=1e-12, atol=1e-12)
+        assert_allclose(part.cross, expected.cross, rtol=1e-12, atol=1e-12)
+        assert_allclose(part.own, expected.own, rtol=1e-12, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=40)
@@ -223,17 +268,21 @@ def test_whitening_rows_are_those_of_the_dense_inverse_factor(shapes, n_images, 
     factor = np.linalg.cholesky(covariance + ridge * np.eye(covariance.shape[2]))
     expected = np.linalg.inv(factor)
     for depth, own in enumerate(channel_slices(levels)):
-        found = collected.tree.spread(rows[depth], depth)
+        found = at_patches(collected.tree, rows, depth)
         assert_allclose(found, expected[:, :, own, : own.stop], rtol=1e-7, atol=1e-8)
 
 
-def test_whitening_rows_do_not_depend_on_the_blocks(monkeypatch):
-    collected = moments_of(levels_of(0, 5, [(2, 4, 3), (3, 5, 7), (2, 9, 8)]))
-    whole = whitening.whitening_rows(collected.tree, collected.comoments, 4, 0.01)
-    monkeypatch.setattr(whitening, "BLOCK_BYTES", 8 * 7**2 * 5)
-    blocks = whitening.whitening_rows(collected.tree, collected.comoments, 4, 0.01)
-    for part, expected in zip(blocks, whole, strict=True):
-        assert_allclose(part, expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("n_own, n_above", [(3, 4), (1, 0), (0, 2), (2, 0)])
+def test_packed_rows_hold_all_but_the_zeros(n_own, n_above):
+    rng = np.random.default_rng(0)
+    rows = moments.Blocks(
+        torch.from_numpy(rng.normal(size=(5, n_own, n_above))),
+        torch.from_numpy(rng.normal(size=(5, n_own, n_own))).tril(),
+    )
+    packed = whitening.pack(rows)
+    assert packed.shape == (5, whitening.n_entries(n_own, n_above))
+    for part, expected in zip(whitening.unpack(packed, n_own, n_above), rows, strict=True):
+        assert_array_equal(part, expected)
 
 
 @pytest.mark.parametrize("constant", [0, 1], ids=["coarse level", "fine level"])
@@ -251,24 +300,31 @@ def test_distances_are_mahalanobis_at_every_patch(shapes, n_images, seed):
     levels = levels_of(seed, n_images + 2, shapes)
     collected = moments_of([level[:n_images] for level in levels])
     rows = whitening.whitening_rows(collected.tree, collected.comoments, n_images - 1, 0.01)
+    tree = collected.tree
     centred = [
-        level[n_images:].permute(2, 3, 0, 1) - mean[:, :, None]
-        for level, mean in zip(levels, collected.means, strict=True)
+        tree.gather(level[n_images:], depth) - mean[:, None]
+        for depth, (level, mean) in enumerate(zip(levels, collected.means, strict=True))
     ]
-    found = whitening.squared_distances(collected.tree, rows, centred).sqrt().permute(2, 0, 1)
+    squared = whitening.squared_distances(tree, rows, centred)
+    found = squared[tree.places(tree.depth - 1)].sqrt().T.unflatten(1, tree.fine_shape)
     embedding = embedding_of(levels)
     assert_allclose(found, plain.distances(embedding[:n_images], embedding[n_images:], 0.01), rtol=1e-7)
 
 
-@pytest.mark.parametrize("band_bytes", [1, 2**15, 2**21])
+@pytest.mark.parametrize("band_bytes", [1, 2**12, 2**21])
 def test_scorer_joins_its_bands(band_bytes, monkeypatch):
     monkeypatch.setattr(scoring, "_BAND_BYTES", band_bytes)
+    monkeypatch.setattr(scoring, "_NODES_AT_A_TIME", 7)
     levels = levels_of(3, 14, [(2, 4, 3), (3, 5, 7), (2, 9, 8)])
     train, test = [level[:11] for level in levels], [level[11:] for level in levels]
     collected = moments_of(train)
-    rows = whitening.whitening_rows(collected.tree, collected.comoments, 10, 0.01)
-    scorer = scoring.Scorer.build(collected.means, rows, (40, 30), 1.5)
-    assert len(scorer.bands) == {1: 4, 2**15: 2, 2**21: 1}[band_bytes]
+    tree = collected.tree
+    rows = whitening.whitening_rows(tree, collected.comoments, 10, 0.01)
+    packed = [
+        whitening.pack(part)[tree.places(depth)].unflatten(0, tree.grids[depth])
+        for depth, part in enumerate(rows)
+    ]
+    scorer = scoring.Scorer.build([level.mean(dim=0) for level in train], packed, (40, 30), 1.5)
     expected = plain.distances(embedding_of(train), embedding_of(test), 0.01)
     distances = scorer.distances(test)
     assert_allclose(distances, expected, rtol=1e-9)
@@ -279,11 +335,11 @@ def test_scorer_joins_its_bands(band_bytes, monkeypatch):
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "in bands and chunks"])
 def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
     if small:
-        monkeypatch.setattr(leave_one_out, "BLOCK_BYTES", 1)
+        monkeypatch.setattr(leave_one_out, "BAND_BYTES", 1)
         monkeypatch.setattr(leave_one_out, "CHUNK_BYTES", 600)
     levels = levels_of(1, n_images, [(2, 3, 2), (4, 4, 5), (1, 7, 6)])
     collected = moments_of(levels)
-    images = [[level[index].permute(1, 2, 0) for level in levels] for index in range(n_images)]
+    images = [[level[:2] for level in levels], [level[2:] for level in levels]]
     rows, squared = leave_one_out.factor_and_leave_one_out(collected, images, 0.01, torch.float64)
     embedding = embedding_of(levels)
     for index in range(n_images):
@@ -291,7 +347,8 @@ def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
         expected = plain.distances(others, embedding[index : index + 1], 0.01)[0]
         assert_allclose(squared[index].sqrt(), expected, rtol=1e-6)
     expected_rows = whitening.whitening_rows(collected.tree, collected.comoments, n_images - 1, 0.01)
-    for part, expected in zip(rows, expected_rows, strict=True):
+    for depth, (part, expected) in enumerate(zip(rows, expected_rows, strict=True)):
+        expected = whitening.pack(expected)[collected.tree.places(depth)]
         assert_allclose(part, expected, rtol=1e-9, atol=1e-12)
 
 

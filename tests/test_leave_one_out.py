@@ -53,8 +53,8 @@ def left_out(levels, images, ridge):
     moments = empty_moments([tuple(level.shape[1:]) for level in levels], torch.device("cpu"))
     for start in range(0, len(levels[0]), 32):
         add_batch(moments, [level[start : start + 32] for level in levels])
-    rows = [[level[image].permute(1, 2, 0) for level in levels] for image in images]
-    return leave_one_out.factor_and_leave_one_out(moments, rows, ridge, torch.float32)[1].numpy()
+    chosen = [[level[list(images)] for level in levels]]
+    return leave_one_out.factor_and_leave_one_out(moments, chosen, ridge, torch.float32)[1].numpy()
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,18 +89,17 @@ def test_warns_where_rounding_spoils_the_scores():
 
 
 def test_memory_of_the_calibration_follows_its_formula(monkeypatch):
-    """Results, twice the inverse factors of a band, and four chunks: as the docstring says."""
+    """Results, four times the co-moments of a band, and four chunks: as the docstring says."""
     shapes = [(57, 14, 14), (29, 28, 28), (14, 56, 56)]
     rng = np.random.default_rng(0)
     levels = [torch.from_numpy(rng.normal(size=(200, *shape)).astype(np.float32)) for shape in shapes]
     moments = empty_moments(shapes, torch.device("cpu"))
     add_batch(moments, levels)
-    rows = [[level[image].permute(1, 2, 0).contiguous() for level in levels] for image in range(200)]
+    images = [[level[start : start + 64] for level in levels] for start in range(0, 200, 64)]
     with torch.profiler.profile(profile_memory=True) as profile:
-        result = leave_one_out.factor_and_leave_one_out(moments, rows, 0.01, torch.float32)
+        result = leave_one_out.factor_and_leave_one_out(moments, images, 0.01, torch.float32)
     n_weights = sum(part.numel() for part in result[0])
-    inverse_factors_of_a_band = 8 * 4 * 56 * 100**2  # one coarse row: 4 rows of 56 fine patches
-    working = 2 * inverse_factors_of_a_band + 4 * leave_one_out.CHUNK_BYTES
+    working = 4 * leave_one_out.BAND_BYTES + 4 * leave_one_out.CHUNK_BYTES
     results = 4 * n_weights + 8 * 200 * 56 * 56
     assert results < _peak_bytes(profile) <= results + working
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from .moments import Moments
-from .prefix import cut_bands
-from .whitening import BLOCK_BYTES, squared_distances, whitening_rows
+from .whitening import n_entries, pack, squared_distances, whitening_rows
 
-# The features that the patches of a band see, of the images of a chunk, take about this much.
-CHUNK_BYTES = 2**24
+# The inverse factors of a band, and the features that its patches see of the images of a chunk, take
+# about this much each. MKL's batched products fail beyond 2**31 bytes; this is far below, and in cache.
+BAND_BYTES = 2**24
+CHUNK_BYTES = 2**22
 
 
 def factor_and_leave_one_out(
@@ -29,16 +30,16 @@ def factor_and_leave_one_out(
     Parameters
     ----------
     moments : Moments
-    images : sequence of sequence of Tensor of shape (height, width, channels)
-        Training images: the features of every level, coarse to fine.
+    images : sequence of sequence of Tensor of shape (n_images, channels, height, width)
+        Training images, some at a time: the features of every level, coarse to fine.
     ridge : float
     dtype : torch.dtype
         Of the whitening rows returned; they are computed in float64.
 
     Returns
     -------
-    whitening : list of Tensor
-        Whitening rows of S / (N - 1) + ridge I, per depth.
+    whitening : list of Tensor of shape (n_distinct_nodes, n_entries)
+        Packed whitening rows of S / (N - 1) + ridge I, per depth, row by row of the depth's grid.
     squared : Tensor of shape (n_images, fine height, fine width), float64
         Squared leave-one-out Mahalanobis distances.
 
@@ -49,33 +50,37 @@ def factor_and_leave_one_out(
 
     Notes
     -----
-    Beside its arguments and its results it holds at most twice the inverse factors of a band (8 bytes x
-    patches of the band x channels^2; a band is as many coarse rows as fit ``BLOCK_BYTES``, at least one)
-    and four chunks of ``CHUNK_BYTES``, whatever the number of images.
+    Beside its arguments and its results it holds at most four times the co-moments of a band (8 bytes x
+    patches of the band x channels^2 at most; a band is as many coarse nodes as fit ``BAND_BYTES``, at least
+    one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images.
     """
-    n_channels = moments.comoments[-1].shape[3]
-    whitening = [torch.empty_like(part, dtype=dtype) for part in moments.comoments]
-    squared = moments.means[0].new_empty(len(images), *moments.tree.fine_shape)
-    for band in cut_bands(moments.tree, 8 * n_channels**2, BLOCK_BYTES):
-        tree = band.tree.to(squared.device)
-        comoments = [part[rows] for part, rows in zip(moments.comoments, band.node_rows, strict=True)]
+    tree = moments.tree
+    channels = [mean.shape[1] for mean in moments.means]
+    n_channels = sum(channels)
+    whitening = [
+        moments.means[0].new_empty(rows * columns, n_entries(own, sum(channels[:depth])), dtype=dtype)
+        for depth, ((rows, columns), own) in enumerate(zip(tree.grids, channels, strict=True))
+    ]
+    squared = [moments.means[0].new_empty(len(part[0]), *tree.fine_shape).flatten(1) for part in images]
+    for band in tree.bands(8 * n_channels**2, BAND_BYTES):
+        comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
         factor = whitening_rows(tree, comoments, moments.n_images - 1, ridge)
-        for target, rows, part in zip(whitening, band.node_rows, factor, strict=True):
-            target[rows] = part
-        del factor
+        for target, index, nodes, rows in zip(whitening, tree.distinct, band, factor, strict=True):
+            target[index[nodes]] = pack(rows).to(dtype)
         factor = whitening_rows(tree, comoments, moments.n_images - 2, ridge)
-        means = [mean[rows] for mean, rows in zip(moments.means, band.level_rows, strict=True)]
-        step = max(1, CHUNK_BYTES // (8 * n_channels * tree.fine_shape[0] * tree.fine_shape[1]))
-        for start in range(0, len(images), step):
-            centred = [
-                torch.stack([levels[index][rows] for levels in images[start : start + step]], dim=2)
-                - mean[:, :, None]
-                for index, (rows, mean) in enumerate(zip(band.level_rows, means, strict=True))
-            ]
-            q = squared_distances(tree, factor, centred)
-            left_out = _without_itself(q, moments.n_images)
-            squared[start : start + step, band.fine_rows] = left_out.permute(2, 0, 1)
-    return whitening, squared
+        leaves = tree.distinct[-1][band[-1]]
+        means = [mean[nodes, None] for mean, nodes in zip(moments.means, band, strict=True)]
+        step = max(1, CHUNK_BYTES // (8 * n_channels * len(leaves)))
+        for levels, results in zip(images, squared, strict=True):
+            for start in range(0, len(results), step):
+                chunk = slice(start, start + step)
+                centred = [
+                    tree.gather(level[chunk], depth, nodes) - mean
+                    for depth, (level, nodes, mean) in enumerate(zip(levels, band, means, strict=True))
+                ]
+                q = squared_distances(tree, factor, centred)
+                results[chunk].index_copy_(1, leaves, _without_itself(q, moments.n_images).T)
+    return whitening, torch.cat(squared).unflatten(1, tree.fine_shape)
 
 
 def _without_itself(q: Tensor, n_images: int) -> Tensor:

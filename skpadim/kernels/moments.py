@@ -10,14 +10,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .prefix import PrefixTree, cut_bands
+from .prefix import PrefixTree
 
-# Small enough that the gathered features of a band stay in a processor's cache.
-_BAND_BYTES = 2**22
+# Small enough that the features of a band stay in a processor's cache.
+_BAND_BYTES = 2**23
+
+
+class Blocks(NamedTuple):
+    """The rows that a depth adds to the matrix (channels x channels) of every node.
+
+    Attributes
+    ----------
+    cross : Tensor of shape (n_nodes, channels, channels of all coarser levels)
+    own : Tensor of shape (n_nodes, channels, channels)
+    """
+
+    cross: Tensor
+    own: Tensor
+
+    def band(self, nodes: slice) -> Blocks:
+        """Return the blocks of some nodes, as views."""
+        return Blocks(self.cross[nodes], self.own[nodes])
+
+    def cross_by_family(self, family_size: int) -> Tensor:
+        """View ``cross`` as (n_families, family_size * channels, coarser channels)."""
+        n_nodes, n_own, n_above = self.cross.shape
+        return self.cross.view(n_nodes // family_size, family_size * n_own, n_above)
 
 
 @dataclass
@@ -27,28 +50,32 @@ class Moments:
     Attributes
     ----------
     tree : PrefixTree
-        Its indices lie on the CPU.
+        Its indices lie on the device of the features.
     n_images : int
-    means : list of Tensor of shape (height, width, channels)
-        Per level, coarse to fine.
-    comoments : list of Tensor of shape (rows, columns, channels, channels of this and all coarser levels)
+    means : list of Tensor of shape (n_nodes, channels)
+        Per depth, of what the nodes see of its level.
+    comoments : list of Blocks
         Per depth: sums of products of centred features.
     """
 
     tree: PrefixTree
     n_images: int
     means: list[Tensor]
-    comoments: list[Tensor]
+    comoments: list[Blocks]
 
 
 def empty_moments(shapes: Sequence[tuple[int, int, int]], device: torch.device) -> Moments:
     """Return the moments of no image, for levels of these (channels, height, width), coarse to fine."""
-    tree = PrefixTree.from_shapes([shape[1:] for shape in shapes])
+    tree = PrefixTree.from_shapes([shape[1:] for shape in shapes]).to(device)
     channels = [shape[0] for shape in shapes]
-    means = [torch.zeros(h, w, c, dtype=torch.float64, device=device) for c, h, w in shapes]
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+
+    means = [zeros(tree.n_nodes(depth), own) for depth, own in enumerate(channels)]
     comoments = [
-        torch.zeros(*tree.shape(depth), own, total, dtype=torch.float64, device=device)
-        for depth, (own, total) in enumerate(zip(channels, accumulate(channels), strict=True))
+        Blocks(zeros(len(mean), own, total - own), zeros(len(mean), own, own))
+        for mean, own, total in zip(means, channels, accumulate(channels), strict=True)
     ]
     return Moments(tree, 0, means, comoments)
 
@@ -64,43 +91,56 @@ def add_batch(moments: Moments, levels: Sequence[Tensor]) -> None:
     """
     n_batch = len(levels[0])
     n_total = moments.n_images + n_batch
-    weight = (moments.n_images * n_batch / n_total) ** 0.5
-    centred = []
-    for level, mean in zip(levels, moments.means, strict=True):
-        features = level.permute(2, 3, 0, 1).to(torch.float64)
-        batch_mean = features.mean(dim=2)
-        shift = batch_mean - mean
-        # The merge adds the outer product of the weighted shift: one more row of the batch.
-        centred.append(torch.cat([features - batch_mean[:, :, None], (weight * shift)[:, :, None]], dim=2))
-        mean += shift * (n_batch / n_total)
-    _add_products(moments, centred)
+    n_channels = sum(level.shape[1] for level in levels)
+    for band in moments.tree.bands(8 * n_batch * n_channels, _BAND_BYTES):
+        centred = [
+            _centre(moments, moments.tree.gather(level, depth, nodes), mean[nodes])
+            for depth, (level, mean, nodes) in enumerate(zip(levels, moments.means, band, strict=True))
+        ]
+        comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
+        _add_products(moments.tree, comoments, centred)
     moments.n_images = n_total
 
 
-def _add_products(moments: Moments, centred: Sequence[Tensor]) -> None:
-    """Add the products of centred rows, (height, width, rows, channels) per level, to the co-moments."""
-    bytes_per_patch = 8 * centred[0].shape[2] * moments.comoments[-1].shape[-1]
-    for band in cut_bands(moments.tree, bytes_per_patch, _BAND_BYTES):
-        tree = band.tree.to(centred[0].device)
-        for depth, comoment in enumerate(moments.comoments):
-            if not comoment.numel():
-                continue
-            seen = [
-                tree.gather(level[rows], index, depth).flatten(0, 1)
-                for index, (level, rows) in enumerate(
-                    zip(centred[: depth + 1], band.level_rows, strict=False)
-                )
-            ]
-            part = comoment[band.node_rows[depth]].flatten(0, 1)
-            part.baddbmm_(seen[-1].mT, torch.cat(seen, dim=2))
+def _centre(moments: Moments, features: Tensor, mean: Tensor) -> Tensor:
+    """Merge a batch (n_nodes, n_images, channels) into the means, and return it less its own means.
+
+    The merge of the co-moments adds the outer product of the weighted shift of the means: one more row.
+    """
+    n_batch = features.shape[1]
+    n_total = moments.n_images + n_batch
+    centred = features.new_empty(len(features), n_batch + 1, features.shape[2], dtype=torch.float64)
+    rows = centred[:, :n_batch].copy_(features)
+    batch_mean = rows.mean(dim=1)
+    rows -= batch_mean[:, None]
+    shift = batch_mean.sub_(mean)
+    torch.mul(shift, (moments.n_images * n_batch / n_total) ** 0.5, out=centred[:, n_batch])
+    mean += shift * (n_batch / n_total)
+    return centred
+
+
+def _add_products(tree: PrefixTree, comoments: Sequence[Blocks], centred: Sequence[Tensor]) -> None:
+    """Add the products of centred rows (n_nodes, n_rows, channels), per depth, to the co-moments."""
+    prefix = centred[0][:, :, :0]
+    for depth, (blocks, own) in enumerate(zip(comoments, centred, strict=True)):
+        if depth:
+            prefix = torch.cat([with_children(prefix, tree.family_sizes[depth - 1]), centred[depth - 1]], 2)
+        blocks.own.baddbmm_(own.mT, own)
+        size = tree.family_sizes[depth]
+        stacked = own.unflatten(0, (len(prefix), size)).permute(0, 1, 3, 2).flatten(1, 2)
+        blocks.cross_by_family(size).baddbmm_(stacked, prefix)
+
+
+def with_children(values: Tensor, family_size: int) -> Tensor:
+    """Hand the values (n_nodes, ...) of nodes to their children, (n_nodes * family_size, ...)."""
+    return values.repeat_interleave(family_size, dim=0) if family_size > 1 else values
 
 
 def mean_variance(moments: Moments) -> float:
     """Return the variance, by N - 1, averaged over the fine patches and all channels."""
-    tree = moments.tree.to(moments.means[0].device)
-    total = 0.0
-    for depth, comoment in enumerate(moments.comoments):
-        own = comoment[..., comoment.shape[3] - comoment.shape[2] :]
-        traces = own.diagonal(dim1=2, dim2=3).sum(dim=2)
-        total += float(tree.spread(traces, depth).mean())
-    return total / moments.comoments[-1].shape[3] / (moments.n_images - 1)
+    tree = moments.tree
+    total = moments.means[0].new_zeros(tree.n_nodes(0))
+    for size, blocks in zip(tree.family_sizes, moments.comoments, strict=True):
+        total = with_children(total, size) + blocks.own.diagonal(dim1=1, dim2=2).sum(dim=1)
+    n_channels = sum(mean.shape[1] for mean in moments.means)
+    return float(total[tree.places(tree.depth - 1)].mean()) / n_channels / (moments.n_images - 1)

@@ -2,16 +2,24 @@
 
 Levels are ordered coarse to fine. Nearest-neighbour upsampling shows patch ``i`` of the fine grid the
 cell ``floor(i * h_level / h_fine)`` of each level. Patches that agree on the cells of the first ``k + 1``
-levels form one *node* of depth ``k``. Rows and columns are independent, so the nodes of a depth form a
-grid, and all index arithmetic is one-dimensional.
+levels form one *node* of depth ``k``.
+
+The nodes of a depth are kept in *family order*: the children of a node stand together, and every node
+has as many as any other of its depth. So the values of all children are a view of their parents' rows,
+and what they share is computed once for the family. Where one resolution is no multiple of the other,
+families differ in size; then the last child of a smaller one stands twice. Rows and columns are
+independent, so the index arithmetic is one-dimensional.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,143 +31,155 @@ def nearest_index(n_in: int, n_out: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The nodes of every depth along one image axis.
+class PrefixTree:
+    """The nodes of every depth, in family order.
 
     Attributes
     ----------
-    cells : tuple of Tensor, one per level, of shape (n_fine,)
-        The cell of the level that a position of the fine grid sees.
-    nodes : tuple of Tensor, one per depth, of shape (n_fine,)
-        The node of the depth above a position of the fine grid.
-    firsts : tuple of Tensor, one per depth, of shape (n_nodes,)
-        The first position of the fine grid below a node.
+    level_shapes : tuple of (int, int)
+        Height and width of every level, coarse to fine.
+    grids : tuple of (int, int)
+        Rows and columns of the distinct nodes of every depth; the last is the fine grid.
+    family_sizes : tuple of int
+        Children of a node of the depth above; of depth 0 each node is a family of its own.
+    cells : tuple of Tensor of shape (n_nodes,)
+        Per depth, the cell of that depth's level that a node sees, counted row by row.
+    distinct : tuple of Tensor of shape (n_nodes,)
+        Per depth, which of the distinct nodes a node is, counted row by row.
     """
 
+    level_shapes: tuple[tuple[int, int], ...]
+    grids: tuple[tuple[int, int], ...]
+    family_sizes: tuple[int, ...]
     cells: tuple[Tensor, ...]
-    nodes: tuple[Tensor, ...]
-    firsts: tuple[Tensor, ...]
-
-    @classmethod
-    def from_cells(cls, cells: Tensor) -> Axis:
-        """Build an axis from the cells (n_levels, n_fine) that each fine position sees."""
-        changes = torch.zeros_like(cells, dtype=torch.int64)
-        changes[:, 1:] = cells[:, 1:] != cells[:, :-1]
-        # Nearest-neighbour indices never decrease, so equal prefixes are neighbours.
-        nodes = changes.cummax(dim=0).values.cumsum(dim=1)
-        firsts = [torch.searchsorted(ids, torch.arange(int(ids[-1]) + 1)) for ids in nodes]
-        return cls(tuple(cells), tuple(nodes), tuple(firsts))
-
-    @classmethod
-    def from_sizes(cls, sizes: Sequence[int]) -> Axis:
-        """Build the axis of levels with these numbers of cells, coarse to fine."""
-        return cls.from_cells(torch.stack([nearest_index(size, max(sizes)) for size in sizes]))
-
-    def cut(self, fine: slice) -> tuple[Axis, tuple[slice, ...], tuple[slice, ...]]:
-        """Return the axis of some fine positions, and the cells and nodes that it covers."""
-
-        def covered(index: Tensor) -> slice:
-            return slice(int(index[fine][0]), int(index[fine][-1]) + 1)
-
-        levels = tuple(covered(cells) for cells in self.cells)
-        starts = torch.tensor([level.start for level in levels])
-        part = Axis.from_cells(torch.stack(self.cells)[:, fine] - starts[:, None])
-        return part, levels, tuple(covered(nodes) for nodes in self.nodes)
-
-    def to(self, device: torch.device) -> Axis:
-        """Return the axis with its indices on a device."""
-        parts = (self.cells, self.nodes, self.firsts)
-        return Axis(*(tuple(index.to(device) for index in part) for part in parts))
-
-
-@dataclass(frozen=True)
-class PrefixTree:
-    """The nodes of every depth, as a grid of rows and columns."""
-
-    rows: Axis
-    columns: Axis
+    distinct: tuple[Tensor, ...]
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[tuple[int, int]]) -> PrefixTree:
-        """Build the tree of levels with these (height, width), coarse to fine."""
-        heights, widths = zip(*shapes, strict=True)
-        return cls(Axis.from_sizes(heights), Axis.from_sizes(widths))
+        """Build the tree of levels with these (height, width), coarse to fine; its indices on the CPU."""
+        rows, columns = (_Axis.from_sizes(sizes) for sizes in zip(*shapes, strict=True))
+        grids = tuple(zip(rows.n_distinct, columns.n_distinct, strict=True))
+        widths = [width for _, width in shapes]
+        n_columns = columns.n_distinct
+        return cls(
+            tuple((int(height), int(width)) for height, width in shapes),
+            grids,
+            (1, *(r.shape[-1] * c.shape[-1] for r, c in zip(rows.nodes[1:], columns.nodes[1:], strict=True))),
+            tuple(_grid(r, c, w) for r, c, w in zip(rows.cells, columns.cells, widths, strict=True)),
+            tuple(_grid(r, c, w) for r, c, w in zip(rows.nodes, columns.nodes, n_columns, strict=True)),
+        )
 
     @property
     def depth(self) -> int:
         """Number of levels."""
-        return len(self.rows.cells)
+        return len(self.cells)
 
     @property
     def fine_shape(self) -> tuple[int, int]:
         """Height and width of the fine grid."""
-        return len(self.rows.cells[0]), len(self.columns.cells[0])
+        return self.grids[-1]
 
-    def shape(self, depth: int) -> tuple[int, int]:
-        """Return the rows and columns of nodes of a depth."""
-        return len(self.rows.firsts[depth]), len(self.columns.firsts[depth])
+    def n_nodes(self, depth: int) -> int:
+        """Return how many nodes of a depth there are, repeated ones counted."""
+        return len(self.cells[depth])
 
     def to(self, device: torch.device) -> PrefixTree:
         """Return the tree with its indices on a device."""
-        return PrefixTree(self.rows.to(device), self.columns.to(device))
+        cells, distinct = (tuple(index.to(device) for index in part) for part in (self.cells, self.distinct))
+        return PrefixTree(self.level_shapes, self.grids, self.family_sizes, cells, distinct)
 
-    def gather(self, level: Tensor, index: int, depth: int) -> Tensor:
-        """Return what the nodes of a depth see of level ``index``.
+    def places(self, depth: int) -> Tensor:
+        """Return where each distinct node of a depth stands: the inverse of ``distinct``."""
+        return _first_of_each(self.distinct[depth])
+
+    def cell_places(self, depth: int) -> Tensor:
+        """Return a node that sees each cell of a level: an inverse of ``cells``."""
+        return _first_of_each(self.cells[depth])
+
+    def path(self, row: int, column: int) -> list[int]:
+        """Return the distinct nodes, one per depth, above a patch of the fine grid."""
+        node = int(self.places(self.depth - 1)[row * self.fine_shape[1] + column])
+        nodes = [node, *(node := node // size for size in self.family_sizes[:0:-1])]
+        return [int(index[node]) for index, node in zip(self.distinct, nodes[::-1], strict=True)]
+
+    def gather(self, level: Tensor, depth: int, nodes: slice = slice(None)) -> Tensor:
+        """Return what the nodes of a depth see of that depth's level.
 
         Parameters
         ----------
-        level : Tensor of shape (height, width, ...)
-        index : int
-            Which level it is, at most ``depth``.
+        level : Tensor of shape (n_images, channels, height, width)
+            Fastest in channels_last memory.
         depth : int
+        nodes : slice
+            Which nodes.
 
         Returns
         -------
-        Tensor of shape (rows, columns, ...)
+        Tensor of shape (n_nodes, n_images, channels)
         """
-        rows = self.rows.cells[index][self.rows.firsts[depth]]
-        columns = self.columns.cells[index][self.columns.firsts[depth]]
-        return level.index_select(0, rows).index_select(1, columns)
+        return level.permute(2, 3, 0, 1).flatten(0, 1).index_select(0, self.cells[depth][nodes])
 
-    def descend(self, values: Tensor, depth: int) -> Tensor:
-        """Hand values (rows, columns, ...) of the nodes of ``depth - 1`` to their children."""
-        rows = self.rows.nodes[depth - 1][self.rows.firsts[depth]]
-        columns = self.columns.nodes[depth - 1][self.columns.firsts[depth]]
-        return values.index_select(0, rows).index_select(1, columns)
+    def bands(self, bytes_per_patch: float, limit: int) -> Iterator[tuple[slice, ...]]:
+        """Cut the tree below its coarse nodes into bands of about ``limit`` bytes, at least one node.
 
-    def spread(self, values: Tensor, depth: int) -> Tensor:
-        """Hand values (rows, columns, ...) of the nodes of a depth to the fine grid."""
-        rows, columns = self.rows.nodes[depth], self.columns.nodes[depth]
-        return values.index_select(0, rows).index_select(1, columns)
+        Yields
+        ------
+        tuple of slice
+            The nodes of every depth that a band covers.
+        """
+        n_coarse = self.n_nodes(0)
+        widths = list(accumulate(self.family_sizes, lambda above, size: above * size))
+        step = max(1, int(limit / max(1.0, bytes_per_patch * widths[-1])))
+        for start in range(0, n_coarse, step):
+            stop = min(start + step, n_coarse)
+            yield tuple(slice(start * width, stop * width) for width in widths)
 
 
 @dataclass(frozen=True)
-class Band:
-    """Some coarse rows with all that hangs below them: a tree of its own.
+class _Axis:
+    """The nodes along one image axis, in family order.
 
-    Attributes
-    ----------
-    tree : PrefixTree
-        Its indices count from the band's first row.
-    level_rows, node_rows : tuple of slice
-        The rows of each level, and of the nodes of each depth, that the band covers.
-    fine_rows : slice
-        The rows of the fine grid.
+    ``nodes[k]`` numbers the distinct nodes of depth ``k`` in a tensor with one dimension for every depth
+    down to ``k``: its last dimension runs over the children of a node. ``cells[k]`` are the cells that they
+    see of level ``k``.
     """
 
-    tree: PrefixTree
-    level_rows: tuple[slice, ...]
-    node_rows: tuple[slice, ...]
-    fine_rows: slice
+    n_distinct: tuple[int, ...]
+    nodes: tuple[Tensor, ...]
+    cells: tuple[Tensor, ...]
+
+    @classmethod
+    def from_sizes(cls, sizes: Sequence[int]) -> _Axis:
+        """Build the axis of levels with these numbers of cells, coarse to fine."""
+        cells = torch.stack([nearest_index(size, max(sizes)) for size in sizes])
+        changes = torch.zeros_like(cells)
+        changes[:, 1:] = cells[:, 1:] != cells[:, :-1]
+        # Nearest-neighbour indices never decrease, so equal prefixes are neighbours.
+        ids = changes.cummax(dim=0).values.cumsum(dim=1)
+        nodes = [torch.arange(int(ids[0, -1]) + 1)]
+        for above, own in pairwise(ids):
+            nodes.append(_children(above[_first_of_each(own)])[nodes[-1]])
+        seen = [
+            level[_first_of_each(own)][index] for level, own, index in zip(cells, ids, nodes, strict=True)
+        ]
+        return cls(tuple(int(own[-1]) + 1 for own in ids), tuple(nodes), tuple(seen))
 
 
-def cut_bands(tree: PrefixTree, bytes_per_patch: int, limit: int) -> Iterator[Band]:
-    """Cut a tree, its indices on the CPU, into bands of about ``limit`` bytes each, at least a row."""
-    n_coarse = len(tree.rows.firsts[0])
-    bytes_per_row = bytes_per_patch * tree.fine_shape[0] * tree.fine_shape[1] / n_coarse
-    step = max(1, int(limit / max(1.0, bytes_per_row)))
-    for start in range(0, n_coarse, step):
-        edges = torch.searchsorted(tree.rows.nodes[0], torch.tensor([start, start + step]))
-        fine = slice(*edges.tolist())
-        rows, level_rows, node_rows = tree.rows.cut(fine)
-        yield Band(PrefixTree(rows, tree.columns), level_rows, node_rows, fine)
+def _children(parents: Tensor) -> Tensor:
+    """Return the children (n_parents, largest family) of each parent, given every child's parent."""
+    counts = parents.bincount()
+    within = torch.arange(int(counts.max())).minimum(counts[:, None] - 1)
+    return (counts.cumsum(0) - counts)[:, None] + within
+
+
+def _grid(rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    """Combine the indices of both axes, depth by depth, into flat ones of a grid ``width`` wide."""
+    down = rows.reshape([side for n in rows.shape for side in (n, 1)])
+    across = columns.reshape([side for n in columns.shape for side in (1, n)])
+    return (down * width + across).flatten()
+
+
+def _first_of_each(index: Tensor) -> Tensor:
+    """Return the first position of each of the values 0, 1, ... in an index."""
+    first: NDArray[np.int64] = np.unique(index.cpu().numpy(), return_index=True)[1]
+    return torch.from_numpy(first).to(index.device)

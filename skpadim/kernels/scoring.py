@@ -8,18 +8,20 @@ scipy's, applied to the identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
-from .prefix import Band, PrefixTree, cut_bands
-from .whitening import squared_distances
+from .moments import Blocks
+from .prefix import PrefixTree
+from .whitening import squared_distances, unpack
 
-# The gathered features of a band, for a batch of 32 images, stay in a processor's cache.
+# The features of a band's patches, for all images of a batch, stay in a processor's cache.
 _BAND_BYTES = 2**21
+_NODES_AT_A_TIME = 256
 
 
 def upsampling_matrix(n_in: int, n_out: int, sigma: float) -> Tensor:
@@ -46,20 +48,23 @@ class Scorer:
 
     Attributes
     ----------
-    bands : list of Band
-    means : list of Tensor of shape (height, width, channels)
-        Per level, coarse to fine.
-    whitening : list of Tensor
+    tree : PrefixTree
+    means : list of Tensor of shape (n_nodes, channels)
+        Per depth, coarse to fine.
+    whitening : list of Blocks
         Whitening rows, per depth.
     rows, columns : Tensor of shape (pixels, patches)
         Upsampling and smoothing of each axis.
+    patches : Tensor of shape (n_patches,)
+        The leaf of every patch of the fine grid.
     """
 
-    bands: list[Band]
+    tree: PrefixTree
     means: list[Tensor]
-    whitening: list[Tensor]
+    whitening: list[Blocks]
     rows: Tensor
     columns: Tensor
+    patches: Tensor
 
     @classmethod
     def build(
@@ -69,54 +74,67 @@ class Scorer:
         image_size: tuple[int, int],
         sigma: float,
     ) -> Scorer:
-        """Lay out fitted Gaussians for scoring, on the device and in the dtype of ``whitening``."""
+        """Lay out fitted Gaussians for scoring, on the device and in the dtype of ``whitening``.
+
+        Parameters
+        ----------
+        means : sequence of Tensor of shape (channels, height, width)
+            Per level, coarse to fine.
+        whitening : sequence of Tensor of shape (rows, columns, n_entries)
+            Packed whitening rows, per depth.
+        image_size : (int, int)
+            Height and width in pixels of the maps.
+        sigma : float
+            Standard deviation in pixels of the smoothing.
+        """
         like = whitening[0]
-        tree = PrefixTree.from_shapes([(mean.shape[0], mean.shape[1]) for mean in means])
-        bytes_per_patch = 4 * 32 * whitening[-1].shape[3]
-        bands = [
-            replace(band, tree=band.tree.to(like.device))
-            for band in cut_bands(tree, bytes_per_patch, _BAND_BYTES)
-        ]
+        tree = PrefixTree.from_shapes([(mean.shape[1], mean.shape[2]) for mean in means]).to(like.device)
+        channels = [len(mean) for mean in means]
         rows, columns = (
             upsampling_matrix(n_in, n_out, sigma).to(like)
             for n_in, n_out in zip(tree.fine_shape, image_size, strict=True)
         )
-        return cls(bands, [mean.to(like) for mean in means], list(whitening), rows, columns)
+        return cls(
+            tree,
+            [tree.gather(mean.to(like)[None], depth)[:, 0] for depth, mean in enumerate(means)],
+            [
+                _unpack(packed.flatten(0, 1), index, own, sum(channels[:depth]))
+                for depth, (packed, index, own) in enumerate(
+                    zip(whitening, tree.distinct, channels, strict=True)
+                )
+            ],
+            rows,
+            columns,
+            tree.places(tree.depth - 1),
+        )
 
     @property
-    def patch_grid(self) -> tuple[int, int]:
-        """Height and width of the finest grid of patches."""
-        return self.rows.shape[1], self.columns.shape[1]
+    def dtype(self) -> torch.dtype:
+        """Data type of the Gaussians."""
+        return self.rows.dtype
 
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Return Mahalanobis distances (n, h, w) of levels (n, c, h, w), coarse to fine."""
-        centred = [
-            level.to(mean).permute(2, 3, 0, 1) - mean[:, :, None]
-            for level, mean in zip(levels, self.means, strict=True)
-        ]
-        parts = [
-            squared_distances(
-                band.tree,
-                [part[rows] for part, rows in zip(self.whitening, band.node_rows, strict=True)],
-                [level[rows] for level, rows in zip(centred, band.level_rows, strict=True)],
-            )
-            for band in self.bands
-        ]
-        return torch.cat(parts).sqrt_().permute(2, 0, 1)
+        bytes_per_patch = self.rows.itemsize * len(levels[0]) * self.means[-1].shape[1]
+        parts = []
+        for band in self.tree.bands(bytes_per_patch, _BAND_BYTES):
+            centred = [
+                self.tree.gather(level, depth, nodes).to(self.dtype).sub_(mean[nodes, None])
+                for depth, (level, mean, nodes) in enumerate(zip(levels, self.means, band, strict=True))
+            ]
+            whitening = [rows.band(nodes) for rows, nodes in zip(self.whitening, band, strict=True)]
+            parts.append(squared_distances(self.tree, whitening, centred))
+        squared = torch.cat(parts).index_select(0, self.patches)
+        return squared.sqrt_().T.unflatten(1, self.tree.fine_shape)
 
     def maps(self, distances: Tensor) -> Tensor:
         """Return anomaly maps (n, height, width) of distances (n, h, w)."""
         dtype = distances.dtype
         return self.rows.to(dtype) @ (distances @ self.columns.to(dtype).T)
 
-    def whitening_of_patch(self, row: int, column: int) -> Tensor:
-        """Return the whole inverse Cholesky factor (channels, channels) of a patch of the fine grid."""
-        (band,) = (band for band in self.bands if band.fine_rows.start <= row < band.fine_rows.stop)
-        factor = self.whitening[-1].new_zeros(2 * (self.whitening[-1].shape[3],))
-        row_nodes = zip(band.tree.rows.nodes, band.node_rows, strict=True)
-        for part, (rows, covered), columns in zip(
-            self.whitening, row_nodes, band.tree.columns.nodes, strict=True
-        ):
-            own = part[covered][rows[row - band.fine_rows.start], columns[column]]
-            factor[own.shape[1] - own.shape[0] : own.shape[1], : own.shape[1]] = own
-        return factor
+
+def _unpack(packed: Tensor, index: Tensor, n_own: int, n_above: int) -> Blocks:
+    """Unpack the rows of distinct nodes to those of all nodes, a part at a time."""
+    parts = [unpack(packed[part], n_own, n_above) for part in index.split(_NODES_AT_A_TIME)]
+    cross, own = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
+    return Blocks(cross, own)

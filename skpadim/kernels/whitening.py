@@ -2,7 +2,8 @@
 
 With Sigma = L L^T, the rows of L^-1 that belong to a node whiten its own channels:
 z_k = L_kk^-1 (x_k - mu_k - sum_{j<k} L_kj z_j) = sum_{j<=k} R_kj (x_j - mu_j), and M^2 = sum_k |z_k|^2.
-All patches under a node share its rows, so each is computed, stored and applied once.
+All patches under a node share its rows, so each is computed, stored and applied once; and all children of
+a node share what it has seen, so the product of that with their rows is one matrix product.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .moments import Blocks, with_children
 from .prefix import PrefixTree
-
-# Batched factorisations of more than about 2**31 bytes fail inside MKL; this is far below, and in cache.
-BLOCK_BYTES = 2**24
 
 
 class NotPositiveDefiniteError(ArithmeticError):
@@ -23,15 +22,15 @@ class NotPositiveDefiniteError(ArithmeticError):
 
 
 def whitening_rows(
-    tree: PrefixTree, comoments: Sequence[Tensor], divisor: float, ridge: float
-) -> list[Tensor]:
+    tree: PrefixTree, comoments: Sequence[Blocks], divisor: float, ridge: float
+) -> list[Blocks]:
     """Return the rows of the inverse Cholesky factors of S / divisor + ridge I.
 
     Parameters
     ----------
     tree : PrefixTree
-    comoments : sequence of Tensor
-        S, per depth as in ``Moments``.
+    comoments : sequence of Blocks
+        S, per depth as in ``Moments``, of all nodes or of a band.
     divisor : float
         N - 1 gives numpy.cov's covariance.
     ridge : float
@@ -39,95 +38,102 @@ def whitening_rows(
 
     Returns
     -------
-    list of Tensor of the shapes of ``comoments``, float64
+    list of Blocks of the shapes of ``comoments``, float64
 
     Raises
     ------
     NotPositiveDefiniteError
         If a factorisation breaks down.
     """
-    whitening: list[Tensor] = []
-    inverse = comoments[0].new_zeros(*tree.shape(0), 0, 0)
-    for depth, comoment in enumerate(comoments):
-        rows, columns, n_own, n_all = comoment.shape
-        above = tree.descend(inverse, depth) if depth else inverse
-        parts = zip(
-            comoment.flatten(0, 1).split(_nodes_per_block(n_all)),
-            above.flatten(0, 1).split(_nodes_per_block(n_all)),
-            strict=True,
-        )
-        own = torch.cat([_factor(part, top, divisor, ridge) for part, top in parts])
-        whitening.append(own.unflatten(0, (rows, columns)))
-        if depth + 1 < tree.depth:
-            inverse = above.new_zeros(rows, columns, n_all, n_all)
-            inverse[:, :, : n_all - n_own, : n_all - n_own] = above
-            inverse[:, :, n_all - n_own :] = whitening[-1]
+    whitening: list[Blocks] = []
+    inverse = comoments[0].cross[:, :0]  # of what the families of a depth share: nothing of depth 0
+    for depth, blocks in enumerate(comoments):
+        if depth:
+            inverse = _extend(with_children(inverse, tree.family_sizes[depth - 1]), whitening[-1])
+        whitening.append(_factor(blocks, inverse, tree.family_sizes[depth], divisor, ridge))
     return whitening
 
 
-def _nodes_per_block(n_channels: int) -> int:
-    return max(1, BLOCK_BYTES // (8 * n_channels**2 + 1))
-
-
-def _factor(comoments: Tensor, above: Tensor, divisor: float, ridge: float) -> Tensor:
-    """Return the new rows of the inverse factors, given the inverse factors ``above`` them."""
-    n_own = comoments.shape[1]
-    cross, own = (comoments / divisor).split([above.shape[1], n_own], dim=2)
-    lower = cross @ above.mT
-    schur = torch.baddbmm(own, lower, lower.mT, alpha=-1)
+def _factor(comoments: Blocks, inverse: Tensor, family_size: int, divisor: float, ridge: float) -> Blocks:
+    """Return the new rows of the inverse factors, given the families' inverse factors above them."""
+    lower = ((comoments.cross_by_family(family_size) / divisor) @ inverse.mT).view(comoments.cross.shape)
+    schur = torch.baddbmm(comoments.own / divisor, lower, lower.mT, alpha=-1)
     schur.diagonal(dim1=1, dim2=2).add_(ridge)
     factor, info = torch.linalg.cholesky_ex(schur)
     if bool(info.any()):
         raise NotPositiveDefiniteError
-    identity = torch.eye(n_own, dtype=own.dtype, device=own.device).expand_as(factor)
-    inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
-    return torch.cat([-(inverse @ lower) @ above, inverse], dim=2)
+    identity = torch.eye(factor.shape[1], dtype=factor.dtype, device=factor.device).expand_as(factor)
+    own = torch.linalg.solve_triangular(factor, identity, upper=False)
+    rows = Blocks((own @ lower).neg_(), own)
+    return Blocks((rows.cross_by_family(family_size) @ inverse).view(lower.shape), own)
 
 
-def pack(rows: Tensor) -> Tensor:
-    """Leave out the zeros of whitening rows, which right of the diagonal of their own block they are.
+def _extend(above: Tensor, rows: Blocks) -> Tensor:
+    """Append the rows that a depth adds to the inverse factors above it."""
+    n_above, n_all = above.shape[1], above.shape[1] + rows.own.shape[1]
+    inverse = above.new_zeros(len(above), n_all, n_all)
+    inverse[:, :n_above, :n_above] = above
+    inverse[:, n_above:, :n_above] = rows.cross
+    inverse[:, n_above:, n_above:] = rows.own
+    return inverse
 
-    Parameters
-    ----------
-    rows : Tensor of shape (..., channels, channels of this and all coarser levels)
 
-    Returns
-    -------
-    Tensor of shape (..., n_entries)
+def pack(rows: Blocks) -> Tensor:
+    """Join whitening rows to vectors (n_nodes, n_entries), row by row, without their zeros.
+
+    Zeros stand right of the diagonal of the own block.
     """
-    return rows[..., _entries(rows.shape[-2], rows.shape[-1], rows.device)]
+    joined = torch.cat(rows, dim=2)
+    return joined[:, _entries(joined.shape[1], joined.shape[2], joined.device)]
 
 
-def unpack(packed: Tensor, n_own: int, n_all: int) -> Tensor:
-    """Undo ``pack``."""
-    rows = packed.new_zeros(*packed.shape[:-1], n_own, n_all)
-    rows[..., _entries(n_own, n_all, packed.device)] = packed
-    return rows
+def unpack(packed: Tensor, n_own: int, n_above: int) -> Blocks:
+    """Undo ``pack``, for rows of ``n_own`` channels below ``n_above`` coarser ones."""
+    rows = packed.new_zeros(len(packed), n_own, n_above + n_own)
+    rows[:, _entries(n_own, n_above + n_own, packed.device)] = packed
+    return Blocks(rows[:, :, :n_above].contiguous(), rows[:, :, n_above:].contiguous())
+
+
+def join_rows(packed: Sequence[Tensor], n_channels: Sequence[int]) -> Tensor:
+    """Return the whole inverse Cholesky factors (n, channels, channels) of packed rows, per depth."""
+    inverse = packed[0].new_zeros(len(packed[0]), 0, 0)
+    for part, n_own in zip(packed, n_channels, strict=True):
+        inverse = _extend(inverse, unpack(part, n_own, inverse.shape[1]))
+    return inverse
+
+
+def n_entries(n_own: int, n_above: int) -> int:
+    """Return the length of packed rows."""
+    return n_own * n_above + n_own * (n_own + 1) // 2
 
 
 def _entries(n_own: int, n_all: int, device: torch.device) -> Tensor:
     return torch.ones(n_own, n_all, dtype=torch.bool, device=device).tril(n_all - n_own)
 
 
-def squared_distances(tree: PrefixTree, whitening: Sequence[Tensor], centred: Sequence[Tensor]) -> Tensor:
+def squared_distances(tree: PrefixTree, whitening: Sequence[Blocks], centred: Sequence[Tensor]) -> Tensor:
     """Return squared Mahalanobis distances.
 
     Parameters
     ----------
     tree : PrefixTree
-    whitening : sequence of Tensor
-        The whitening rows, per depth.
-    centred : sequence of Tensor of shape (height, width, n_images, channels)
-        Features less their means, coarse to fine.
+    whitening : sequence of Blocks
+        The whitening rows, per depth, of all nodes or of a band.
+    centred : sequence of Tensor of shape (n_nodes, n_images, channels)
+        Per depth, what the nodes see less its mean.
 
     Returns
     -------
-    Tensor of shape (fine height, fine width, n_images)
+    Tensor of shape (n_nodes of the last depth, n_images)
     """
-    total = centred[0].new_zeros(())
-    for depth, rows in enumerate(whitening):
-        seen = [tree.gather(centred[index], index, depth) for index in range(depth + 1)]
-        white = torch.cat(seen, dim=3).flatten(0, 1) @ rows.flatten(0, 1).mT
-        squared = white.square().sum(dim=2).unflatten(0, rows.shape[:2])
-        total = squared + tree.descend(total, depth) if depth else squared
-    return tree.spread(total, tree.depth - 1)
+    prefix = centred[0][:, :, :0]
+    total = centred[0].new_zeros(centred[0].shape[:2])
+    for depth, (rows, own) in enumerate(zip(whitening, centred, strict=True)):
+        size = tree.family_sizes[depth]
+        if depth:
+            prefix = torch.cat([with_children(prefix, tree.family_sizes[depth - 1]), centred[depth - 1]], 2)
+        shared = prefix @ rows.cross_by_family(size).mT
+        by_node = shared.unflatten(2, (size, own.shape[2])).transpose(1, 2).flatten(0, 1)
+        white = by_node.baddbmm_(own, rows.own.mT)
+        total = with_children(total, size) + white.square_().sum(dim=2)
+    return total
