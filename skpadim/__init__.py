@@ -5,6 +5,7 @@ from .detector import PaDiMDetector
 from .features import CNNFeatureTransformer, FeaturePyramid
 from .gaussian import PatchGaussian
 from .plotting import AnomalyMapDisplay, ScoreDisplay
+from .projections import PCAChannelReducer, SemiOrthogonalProjection
 
 __version__ = "0.1.0"
 
@@ -12,8 +13,10 @@ __all__ = [
     "AnomalyMapDisplay",
     "CNNFeatureTransformer",
     "FeaturePyramid",
+    "PCAChannelReducer",
     "PaDiMDetector",
     "PatchGaussian",
     "RandomChannelSelector",
     "ScoreDisplay",
+    "SemiOrthogonalProjection",
 ]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
+import operator
 import os
 import threading
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
+from torch.nn import functional
+
+from .kernels.channels import select_channels
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -23,6 +27,10 @@ NETWORK_LOCK = threading.RLock()
 
 #: What a trunk's weights are outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
+
+# Each channel of what they return depends on that channel of what they take alone.
+_ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Identity)
+_ELEMENTWISE_FUNCTIONS = (operator.add, operator.iadd, torch.add, torch.relu, functional.relu)
 
 
 def build_trunk(
@@ -222,7 +230,7 @@ def rebuild_trunk(backbone: str | nn.Module, layers: Sequence[str], arrays: Stat
     return trunk
 
 
-def optimise_trunk(trunk: nn.Module) -> nn.Module:
+def optimise_trunk(trunk: nn.Module) -> GraphModule:
     """Fold batch norms into the convolutions before them and lay weights out channels-last.
 
     The result is the same function to float rounding; on a CPU it takes little more than half the time.
@@ -231,4 +239,64 @@ def optimise_trunk(trunk: nn.Module) -> nn.Module:
     from torch.fx.experimental.optimization import fuse
 
     # Not in place, fuse would copy the trunk, and torchvision's copies go back to training mode.
-    return fuse(trunk, inplace=True, no_trace=True).to(memory_format=torch.channels_last)
+    fused = cast(GraphModule, fuse(trunk, inplace=True, no_trace=True))
+    return fused.to(memory_format=torch.channels_last)
+
+
+def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
+    """Return a trunk whose outputs are some channels of another's.
+
+    What only the dropped channels need is not computed: the convolution that ends the trunk is cut to the
+    kept ones, through the additions and activations behind it. All else shares its weights with ``trunk``.
+
+    Parameters
+    ----------
+    trunk : GraphModule
+        See :func:`optimise_trunk`.
+    keep : mapping of str to Tensor of int64
+        The channels to keep of every output, by layer.
+
+    Returns
+    -------
+    GraphModule
+    """
+    narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    (output,) = (node for node in narrow.graph.nodes if node.op == "output")
+    outputs = dict(cast("Mapping[str, Node]", output.args[0]))
+    for number, (layer, index) in enumerate(keep.items()):
+        narrow.register_buffer(f"keep_{number}", index)
+        outputs[layer] = _narrow(narrow, outputs[layer], f"keep_{number}", output)
+    output.args = (outputs,)
+    narrow.graph.eliminate_dead_code()
+    narrow.recompile()
+    return narrow
+
+
+def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
+    """Return a node that computes, of a node's channels, those that the buffer ``keep`` names."""
+    index = trunk.get_buffer(keep)
+    if set(node.users) == {user} and len(index):
+        module = trunk.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS:
+            for source in node.all_input_nodes:
+                node.replace_input_with(source, _narrow(trunk, source, keep, node))
+            return node
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and _n_calls(trunk, node.target) == 1:
+            trunk.set_submodule(str(node.target), _narrow_convolution(module, index))
+            return node
+    with trunk.graph.inserting_before(user):
+        return trunk.graph.call_function(select_channels, (node, trunk.graph.get_attr(keep)))
+
+
+def _n_calls(trunk: GraphModule, target: object) -> int:
+    return sum(node.target == target for node in trunk.graph.nodes)
+
+
+def _narrow_convolution(convolution: nn.Conv2d, index: Tensor) -> nn.Conv2d:
+    narrow = copy.copy(convolution)
+    narrow._parameters = {
+        name: value if value is None else nn.Parameter(value[index], requires_grad=False)
+        for name, value in convolution._parameters.items()
+    }
+    narrow.out_channels = len(index)
+    return narrow.to(memory_format=torch.channels_last)

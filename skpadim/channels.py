@@ -7,14 +7,12 @@ from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
-from torch import Tensor
 
 from .features import FeaturePyramid
 from .randomness import fresh_random_state
@@ -28,13 +26,17 @@ class RandomChannelSelector(SelectorMixin, Estimator):
     """Keep a random subset of the channels of an embedding.
 
     Defard et al. (2020), section III-B: of the concatenated channels of all layers, a random subset serves
-    as well as principal components, at a fraction of the cost.
+    better than as many principal components, at a fraction of the cost.
 
     Parameters
     ----------
     n_channels : int, "auto" or None, default="auto"
         Channels to keep. "auto" keeps 100, the paper's choice for ResNet-18, or all where there are fewer;
         None keeps all.
+    layers : sequence of str or None, default=None
+        Names of the layers to draw from; the others are dropped. None draws from all. The outcome is that
+        of a :class:`CNNFeatureTransformer` with these layers alone, but for the order, which stays the
+        pyramid's: a search over layers computes the features once.
     random_state : int, RandomState instance or None, default=0
         Decides which channels are kept. None draws anew at every fit.
 
@@ -44,18 +46,30 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         The channels kept, ascending; they index the concatenated embedding, layers in the order given.
     n_features_in_ : int
         Channels before the selection.
+    layer_names_in_ : tuple of str or None
+        The layers of the pyramid of the fit; None for an array.
+    layers_ : tuple of str or None
+        Those kept, in the same order; None: all.
+
+    See Also
+    --------
+    SemiOrthogonalProjection, PCAChannelReducer : Other ways to fewer channels.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skpadim import RandomChannelSelector
+    >>> from skpadim import FeaturePyramid, RandomChannelSelector
     >>> embedding = np.zeros((5, 8, 14, 14), dtype=np.float32)
     >>> RandomChannelSelector(n_channels=3).fit_transform(embedding).shape
     (5, 3, 14, 14)
+    >>> pyramid = FeaturePyramid([embedding, np.zeros((5, 16, 7, 7))], ["layer1", "layer2"])
+    >>> RandomChannelSelector(layers=["layer2"]).fit_transform(pyramid)
+    FeaturePyramid(5 images; layer2: 16x7x7)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_channels": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
+        "layers": ["array-like", str, None],
         "random_state": ["random_state"],
     }
 
@@ -63,9 +77,11 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         self,
         n_channels: int | str | None = "auto",
         *,
+        layers: Sequence[str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.n_channels = n_channels
+        self.layers = layers
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -76,7 +92,7 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         Parameters
         ----------
         X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
-            Only its number of channels matters.
+            Only its layers and their numbers of channels matter.
         y : object
             Ignored.
 
@@ -87,18 +103,21 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         Raises
         ------
         ValueError
-            If X has fewer than ``n_channels`` channels.
+            If X has fewer than ``n_channels`` channels, or ``layers`` names none, one twice, or one that
+            X does not have; X has none where it is an array.
+        TypeError
+            If ``layers`` does not hold names.
         """
-        n_all = self._check(X, reset=True).shape[1]
-        n_kept = n_all if self.n_channels is None else self.n_channels
-        n_kept = min(_AUTO_CHANNELS, n_all) if n_kept == "auto" else int(n_kept)
-        if n_kept > n_all:
-            raise ValueError(
-                f"n_channels={n_kept} is out of range: the embedding has {n_all} channels. "
-                f"Choose n_channels between 1 and {n_all}, or add layers."
-            )
-        random_state = fresh_random_state(self.random_state)
-        self.channel_indices_: NDArray[np.int64] = np.sort(random_state.choice(n_all, n_kept, replace=False))
+        checked = self._check(X, reset=True)
+        self.layer_names_in_ = checked.layer_names if isinstance(checked, FeaturePyramid) else None
+        self.layers_ = self._check_layers()
+        kept = np.arange(checked.shape[1])
+        if self.layers_ is not None:
+            of_layer = np.repeat(checked.layer_names, [level.shape[1] for level in checked.levels])
+            kept = np.flatnonzero(np.isin(of_layer, self.layers_))
+        n_kept = resolve_n_channels(self.n_channels, len(kept))
+        drawn = fresh_random_state(self.random_state).choice(len(kept), n_kept, replace=False)
+        self.channel_indices_: NDArray[np.int64] = kept[np.sort(drawn)]
         return self
 
     def transform(self, X: FeaturePyramid | ArrayLike) -> FeaturePyramid | NDArray[Any]:
@@ -111,40 +130,67 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         Returns
         -------
         FeaturePyramid or ndarray
-            As X. A pyramid keeps all its levels, some perhaps without channels: they define its patches.
+            As X. A pyramid keeps all its levels, or those of ``layers``, some perhaps without channels:
+            they define its patches.
+
+        Raises
+        ------
+        ValueError
+            If X has another number of channels than in the fit, or lacks a layer of ``layers``.
         """
         check_is_fitted(self)
-        if isinstance(X, FeaturePyramid):
-            self._check(X, reset=False)
-            chosen = self._split([level.shape[1] for level in X.levels])
-            levels = [level[:, keep] for level, keep in zip(X.levels, chosen, strict=True)]
-            return FeaturePyramid(levels, X.layer_names, X.image_size)
-        return self._check(X, reset=False)[:, self.channel_indices_]
+        checked = self._check(X, reset=False)
+        if not isinstance(checked, FeaturePyramid):
+            return checked[:, self.channel_indices_]
+        names, levels = checked.layer_names, checked.levels
+        if self.layers_ is not None and names != self.layer_names_in_:
+            raise ValueError(
+                f"X has the layers {names}, but the fit saw {self.layer_names_in_}. Use those of the fit."
+            )
+        chosen = self.split([level.shape[1] for level in levels])
+        kept = [
+            (name, level[:, keep])
+            for name, level, keep in zip(names, levels, chosen, strict=True)
+            if self.layers_ is None or name in self.layers_
+        ]
+        return FeaturePyramid([level for _, level in kept], [name for name, _ in kept], checked.image_size)
 
-    def select(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Keep the chosen channels of a batch, on its device.
+    def split(self, n_channels: Sequence[int]) -> list[NDArray[np.int64]]:
+        """Return the chosen channels layer by layer.
 
         Parameters
         ----------
-        levels : sequence of Tensor of shape (n, channels, h, w)
-            One per layer.
+        n_channels : sequence of int
+            Channels of each layer of the embedding.
 
         Returns
         -------
-        list of Tensor
+        list of ndarray
+            For each layer the chosen channels, counted within the layer.
         """
-        chosen = self._split([level.shape[1] for level in levels])
-        return [
-            level.index_select(1, torch.from_numpy(keep).to(level.device))
-            for level, keep in zip(levels, chosen, strict=True)
-        ]
-
-    def _split(self, n_channels: list[int]) -> list[NDArray[np.int64]]:
-        """Return the chosen channels of each layer, counted within the layer."""
+        check_is_fitted(self)
         starts = np.cumsum([0, *n_channels])
         edges = np.searchsorted(self.channel_indices_, starts)
         parts = np.split(self.channel_indices_, edges[1:-1])
         return [part - start for part, start in zip(parts, starts[:-1], strict=True)]
+
+    def _check_layers(self) -> tuple[str, ...] | None:
+        """Return the layers to keep, in the order of the pyramid."""
+        if self.layers is None:
+            return None
+        if isinstance(self.layers, str) or not all(isinstance(layer, str) for layer in self.layers):
+            raise TypeError(f"layers must be a list of names, such as ['layer1']; got {self.layers!r}.")
+        if self.layer_names_in_ is None:
+            raise ValueError(
+                f"layers={self.layers!r} needs a FeaturePyramid, whose layers have names; X is an array. "
+                "Pass layers=None."
+            )
+        wanted, known = list(self.layers), self.layer_names_in_
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise ValueError(f"layers must hold at least one name, and none twice; got {self.layers!r}.")
+        if unknown := [layer for layer in wanted if layer not in known]:
+            raise ValueError(f"layers: X has no layer {unknown[0]!r}; it has {list(known)}.")
+        return tuple(name for name in known if name in wanted)
 
     def _check(self, X: Any, *, reset: bool) -> Any:
         if isinstance(X, FeaturePyramid):
@@ -163,3 +209,17 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def resolve_n_channels(n_channels: int | str | None, n_all: int) -> int:
+    """Return the number of channels that ``n_channels`` asks for, of ``n_all``: "auto" is 100, None all."""
+    if n_channels is None:
+        return n_all
+    if n_channels == "auto":
+        return min(_AUTO_CHANNELS, n_all)
+    if int(n_channels) > n_all:
+        raise ValueError(
+            f"n_channels={n_channels} is out of range: the embedding has {n_all} channels. "
+            f"Choose n_channels between 1 and {n_all}, or add layers."
+        )
+    return int(n_channels)

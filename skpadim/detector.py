@@ -20,6 +20,7 @@ from torch.nn import functional
 from .calibration import CalibratedDecisionMixin
 from .callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .channels import RandomChannelSelector
+from .devices import join_on_host
 from .features import CNNFeatureTransformer, FeaturePyramid, describe_image_input
 from .gaussian import PatchGaussian
 from .images import ImageBatch, centre_window, check_images
@@ -65,6 +66,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
         A torch device. None: the first GPU, or the CPU without one.
+    precision : {"float32", "bfloat16"} or None, default=None
+        What the network computes in. None: the precision of its weights. Statistics and distances are always
+        float64 and float32.
     random_state : int, RandomState instance or None, default=0
         Decides the channels, random weights, and the calibration sample.
 
@@ -120,6 +124,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         batch_size: int = 32,
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
+        precision: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.backbone = backbone
@@ -135,6 +140,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.device = device
+        self.precision = precision
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -165,10 +171,12 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         images = check_images(X, min_images=3)
         features, channels, gaussian = self._make_steps()
         features.fit(X)
-        channels.fit(FeaturePyramid([np.empty((0, *shape)) for shape in features.level_shapes_]))
+        no_images = [np.empty((0, *shape)) for shape in features.level_shapes_]
+        channels.fit(FeaturePyramid(no_images, features.layer_names_))
         n_batches = -(-len(images) // self.batch_size)
         batches = report_batches(self, features.batches(X), n_batches, X)
-        selected = (channels.select(features.extract(batch)) for batch in batches)
+        keep = channels.split([shape[0] for shape in features.level_shapes_])
+        selected = (features.extract(batch, keep) for batch in batches)
         gaussian.fit_stream(selected, features.input_size_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
@@ -198,7 +206,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             Higher = more normal.
         """
         gaussian = self._fitted_steps()[2]
-        return -np.concatenate([gaussian.image_scores(distances) for _, distances in self._distances(X)])
+        return -join_on_host(gaussian.image_scores(distances) for _, distances in self._distances(X))
 
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
@@ -220,15 +228,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             at the size that the network sees.
         """
         gaussian = self._fitted_steps()[2]
-        batches = ((batch, gaussian.maps(distances).cpu()) for batch, distances in self._distances(X))
+        batches = ((batch, gaussian.maps(distances)) for batch, distances in self._distances(X))
         if not original_size:
-            return np.concatenate([maps.numpy() for _, maps in batches])
+            return join_on_host(maps for _, maps in batches)
         return [
             functional.interpolate(
                 self._uncropped(single, torch.nan)[None, None], size=size, mode="bilinear"
             )[0, 0].numpy()
             for batch, maps in batches
-            for single, size in zip(maps, batch.original_sizes, strict=True)
+            for single, size in zip(maps.cpu(), batch.original_sizes, strict=True)
         ]
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
@@ -250,14 +258,14 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
         """
         gaussian = self._fitted_steps()[2]
-        batches = ((batch, gaussian.mark(distances).cpu()) for batch, distances in self._distances(X))
+        batches = ((batch, gaussian.mark(distances)) for batch, distances in self._distances(X))
         if not original_size:
-            return np.concatenate([masks.numpy() for _, masks in batches])
+            return join_on_host(masks for _, masks in batches)
         return [
             # Each pooling window covers all pixels that its output pixel overlaps: none is lost.
             functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0].numpy() > 0
             for batch, masks in batches
-            for single, size in zip(masks, batch.original_sizes, strict=True)
+            for single, size in zip(masks.cpu(), batch.original_sizes, strict=True)
         ]
 
     @property
@@ -283,8 +291,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     def _distances(self, X: Any) -> Iterator[tuple[ImageBatch, Tensor]]:
         """Yield every batch of images with its distances, on the device."""
         features, channels, gaussian = self._fitted_steps()
+        keep = channels.split([shape[0] for shape in features.level_shapes_])
         for batch in features.batches(X):
-            yield batch, gaussian.distances(channels.select(features.extract(batch)))
+            yield batch, gaussian.distances(features.extract(batch, keep))
 
     def _uncropped(self, single: Tensor, fill: float) -> Tensor:
         """Put what the network saw of an image, (height, width), back into the resized image."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -52,3 +56,22 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
             f"device={str(device)!r} cannot compute here ({error}). Pass 'cpu' or None."
         ) from error
     return resolved
+
+
+def join_on_host(parts: Iterable[Tensor]) -> NDArray[Any]:
+    """Join the rows of tensors, as they come off a device, without waiting for each.
+
+    Parameters
+    ----------
+    parts : iterable of Tensor of shape (n_rows, ...)
+        At least one.
+
+    Returns
+    -------
+    ndarray of shape (n_all_rows, ...)
+    """
+    # From a GPU they go to pinned memory, while it works on the next.
+    host = [part.to("cpu", non_blocking=True) for part in parts]
+    if host[0].is_pinned():
+        torch.cuda.synchronize()
+    return torch.cat(host).numpy()

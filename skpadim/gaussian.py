@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from .calibration import CalibratedDecisionMixin, Reservoir
-from .devices import resolve_device
+from .devices import join_on_host, resolve_device
 from .features import FeaturePyramid
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
@@ -183,7 +183,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         del moments, reservoir
         self._warn_of_rounding(loo)
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
-        self.loo_scores_ = self.image_scores(loo.sqrt_())
+        self.loo_scores_ = self.image_scores(loo.sqrt_()).cpu().numpy()
         self._move_threshold()
         return self
 
@@ -199,7 +199,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         ndarray of shape (n, h, w)
             On the finest grid of patches; not squared.
         """
-        return np.concatenate([part.cpu().numpy() for part in self._distances(X)])
+        return join_on_host(self._distances(X))
 
     def anomaly_map(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
         """Compute anomaly maps in pixels: the distances upsampled (bilinear) and smoothed.
@@ -213,7 +213,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         ndarray of shape (n, height, width)
             Higher = more anomalous.
         """
-        return np.concatenate([self.maps(part).cpu().numpy() for part in self._distances(X)])
+        return join_on_host(map(self.maps, self._distances(X)))
 
     def score_samples(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.float64]:
         """Compute the normality of images: minus the maximum of their anomaly maps.
@@ -227,7 +227,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         ndarray of shape (n,)
             Higher = more normal.
         """
-        return -np.concatenate([self.image_scores(part) for part in self._distances(X)])
+        return -join_on_host(map(self.image_scores, self._distances(X)))
 
     def segment(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.bool_]:
         """Mark the pixels whose anomaly map exceeds the threshold on the image score.
@@ -242,7 +242,7 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         -------
         ndarray of shape (n, height, width)
         """
-        return np.concatenate([self.mark(part).cpu().numpy() for part in self._distances(X)])
+        return join_on_host(map(self.mark, self._distances(X)))
 
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Compute the Mahalanobis distances of a batch on the device.
@@ -290,8 +290,8 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         # In float64, as predict compares: a threshold rounded to float32 would disagree with it.
         return self.maps(distances).double() > -self.offset_
 
-    def image_scores(self, distances: Tensor) -> NDArray[np.float64]:
-        """Compute the anomaly scores of a batch: the maximum of each map.
+    def image_scores(self, distances: Tensor) -> Tensor:
+        """Compute the anomaly scores of a batch, the maximum of each map, on the device.
 
         Parameters
         ----------
@@ -299,13 +299,12 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
 
         Returns
         -------
-        ndarray of shape (n,)
+        Tensor of shape (n,), float64
             Higher = more anomalous.
         """
         height, width = self.image_size_
         parts = distances.split(max(1, _CHUNK_BYTES // (8 * height * width)))
-        scores = torch.cat([self.maps(part).amax((1, 2)) for part in parts])
-        return scores.cpu().numpy().astype(np.float64)
+        return torch.cat([self.maps(part).amax((1, 2)) for part in parts]).double()
 
     def get_covariance(self, row: int = 0, column: int = 0) -> NDArray[np.float64]:
         """Compute the covariance of one patch, ``epsilon_`` on its diagonal included.

@@ -20,11 +20,19 @@ from .channels import RandomChannelSelector
 from .detector import PaDiMDetector
 from .features import CNNFeatureTransformer
 from .gaussian import PatchGaussian
+from .projections import PCAChannelReducer, SemiOrthogonalProjection
 
 #: Names of all types of skpadim's own that a file of a fitted detector, or of a Pipeline of its steps, holds.
 #: skops itself trusts the rest: scikit-learn's Pipeline, NumPy's arrays, and Python's plain values. Steps and
 #: callbacks from elsewhere must be trusted one by one: ``trusted=[*TRUSTED_TYPES, "their.Type"]``.
 TRUSTED_TYPES: list[str] = [
     f"{estimator.__module__}.{estimator.__qualname__}"
-    for estimator in (CNNFeatureTransformer, PaDiMDetector, PatchGaussian, RandomChannelSelector)
+    for estimator in (
+        CNNFeatureTransformer,
+        PaDiMDetector,
+        PatchGaussian,
+        PCAChannelReducer,
+        RandomChannelSelector,
+        SemiOrthogonalProjection,
+    )
 ]

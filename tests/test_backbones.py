@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
-from skpadim.backbones import build_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
+from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
 
 RESNET = ("layer1", "layer2", "layer3")
 SQUEEZENET = ("features.4", "features.8", "features.12")
@@ -420,3 +420,59 @@ def test_arrays_are_copies_that_outlive_the_module(small_network):
     for parameter in [*model.parameters(), *trunk.parameters()]:
         parameter.data.zero_()
     assert_equal(outputs_of(rebuild_trunk(model, ("3",), arrays), pixels(32)), expected)
+
+
+NARROWED = [
+    ("resnet18", RESNET),
+    ("resnet18", ("layer1",)),
+    ("resnet50", ("layer2", "layer1")),
+    ("squeezenet1_0", SQUEEZENET),
+    ("efficientnet_b0", ("features.3", "features.5")),
+    ("mobilenet_v3_small", ("features.2", "features.8")),
+    ("densenet121", ("features.denseblock1", "features.transition2")),
+]
+
+
+@pytest.mark.parametrize(("name", "layers"), NARROWED)
+@pytest.mark.parametrize("n_kept", [0, 1, 5])
+def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
+    trunk = optimise_trunk(build_trunk(network(name), layers, None, seed=0))
+    whole = outputs_of(trunk, pixels())
+    rng = np.random.default_rng(0)
+    keep = {
+        layer: torch.from_numpy(np.sort(rng.choice(output.shape[1], n_kept, replace=False)))
+        for layer, output in whole.items()
+    }
+    narrow = outputs_of(narrow_trunk(trunk, keep), pixels())
+    for layer, output in whole.items():
+        torch.testing.assert_close(narrow[layer], output[:, keep[layer]], rtol=1e-4, atol=1e-5)
+    assert_equal(outputs_of(trunk, pixels()), whole)
+
+
+def test_narrow_trunk_does_not_compute_what_it_drops():
+    trunk = optimise_trunk(build_trunk(network("resnet18"), RESNET, None, seed=0))
+    narrow = narrow_trunk(trunk, {"layer3": torch.arange(7)})
+    assert narrow.get_submodule("layer3.1.conv2").out_channels == 7
+    assert narrow.get_submodule("layer3.1.conv2").weight.shape[0] == 7
+    assert trunk.get_submodule("layer3.1.conv2").weight.shape[0] == 256, "the whole trunk stays"
+    assert narrow.get_submodule("layer1.0.conv1") is trunk.get_submodule("layer1.0.conv1"), (
+        "all else is shared"
+    )
+    assert list(narrow(pixels())) == list(RESNET), "layers without a choice stay whole"
+
+
+def test_convolution_that_is_called_twice_stays_whole():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+            self.last = nn.Identity()
+
+        def forward(self, x):
+            return self.last(self.convolution(self.convolution(x)))
+
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(Twice(), ("last",), None, seed=0))
+    keep = torch.tensor([2, 0])
+    narrow = narrow_trunk(trunk, {"last": keep})
+    torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_array_equal
 from scipy.stats import chi2
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 
 from plain import draw_pyramid
-from skpadim import FeaturePyramid, RandomChannelSelector
+from skpadim import CNNFeatureTransformer, FeaturePyramid, PatchGaussian, RandomChannelSelector
+from skpadim.model_selection import OneClassKFold
 
 SHAPES = [(6, 8, 8), (9, 4, 4), (5, 2, 2)]
 
@@ -51,12 +53,17 @@ def test_selection_of_arrays(shape, dtype):
     assert_array_equal(selector.fit_transform(X), X[:, selector.channel_indices_], strict=True)
 
 
-def test_batches_on_the_device_are_selected_alike():
+def test_split_counts_within_the_layers():
     pyramid = draw_pyramid(3, SHAPES)
-    selector = RandomChannelSelector(3).fit(pyramid)
-    batch = selector.select([torch.from_numpy(level) for level in pyramid.levels])
-    for found, level in zip(batch, selector.transform(pyramid).levels, strict=True):
-        assert_array_equal(found.numpy(), level, strict=True)
+    for n_channels in (3, 20):
+        selector = RandomChannelSelector(n_channels).fit(pyramid)
+        chosen = selector.split([6, 9, 5])
+        for keep, level, found in zip(
+            chosen, pyramid.levels, selector.transform(pyramid).levels, strict=True
+        ):
+            assert_array_equal(level[:, keep], found, strict=True)
+        starts = np.repeat([0, 6, 15], [len(keep) for keep in chosen])
+        assert_array_equal(np.concatenate(chosen) + starts, selector.channel_indices_)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +170,106 @@ def test_nothing_before_fit():
         RandomChannelSelector().transform(draw_pyramid(2, SHAPES))
     with pytest.raises(NotFittedError):
         RandomChannelSelector().get_support()
+
+
+class TestLayers:
+    """Some of the layers of a pyramid."""
+
+    @pytest.mark.parametrize(
+        "layers", [["level1"], ["level0", "level2"], ("level1", "level0"), np.array(["level2"])], ids=str
+    )
+    @pytest.mark.parametrize("n_channels", [1, 4, "auto", None])
+    def test_as_if_the_others_were_not_there(self, layers, n_channels):
+        pyramid = draw_pyramid(3, SHAPES, image_size=(32, 32))
+        places = [index for index, name in enumerate(pyramid.layer_names) if name in layers]
+        alone = FeaturePyramid(
+            [pyramid.levels[index] for index in places], [f"level{index}" for index in places], (32, 32)
+        )
+        found = RandomChannelSelector(n_channels, layers=layers).fit_transform(pyramid)
+        expected = RandomChannelSelector(n_channels).fit_transform(alone)
+        assert (found.layer_names, found.image_size) == (expected.layer_names, (32, 32))
+        for one, other in zip(found.levels, expected.levels, strict=True):
+            assert_array_equal(one, other, strict=True)
+
+    def test_as_if_the_network_had_not_computed_the_others(self):
+        photos = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+        settings = {"weights": None, "image_size": 32, "device": "cpu"}
+        pyramid = CNNFeatureTransformer(**settings).fit_transform(photos)
+        alone = CNNFeatureTransformer(layers=("layer1", "layer2"), **settings).fit_transform(photos)
+        found = RandomChannelSelector(50, layers=("layer2", "layer1")).fit_transform(pyramid)
+        expected = RandomChannelSelector(50).fit_transform(alone)
+        assert found.layer_names == expected.layer_names == ("layer1", "layer2")
+        for one, other in zip(found.levels, expected.levels, strict=True):
+            assert_array_equal(one, other, strict=True)
+
+    def test_indices_count_all_channels(self):
+        pyramid = draw_pyramid(2, SHAPES)
+        selector = RandomChannelSelector(10, layers=["level0", "level2"]).fit(pyramid)
+        kept = selector.channel_indices_
+        assert kept.dtype == np.int64
+        # Channels 6 to 14 are those of level1.
+        assert not np.isin(kept, np.arange(6, 15)).any() and len(set(kept.tolist())) == 10
+        selected = selector.transform(pyramid)
+        # level0, the finest, stays, and with it the size of the embedding.
+        assert_array_equal(np.asarray(selected), np.asarray(pyramid)[:, kept])
+        assert_array_equal(selector.get_support(indices=True), kept)
+        assert selector.get_feature_names_out().tolist() == [f"x{index}" for index in kept]
+        assert_array_equal(selector.transform(np.asarray(pyramid)), np.asarray(pyramid)[:, kept])
+
+    def test_the_fit_decides(self):
+        pyramid = draw_pyramid(2, SHAPES)
+        selector = RandomChannelSelector(3, layers=["level1"]).fit(pyramid)
+        assert selector.set_params(layers=["level0"]).transform(pyramid).layer_names == ("level1",)
+        assert selector.fit(pyramid).transform(pyramid).layer_names == ("level0",)
+
+    def test_layers_of_one_name_stay_apart(self):
+        twins = FeaturePyramid(draw_pyramid(2, SHAPES).levels, ["same"] * 3)
+        assert RandomChannelSelector(None).fit_transform(twins).shape == (2, 20, 8, 8)
+
+    @pytest.mark.parametrize(
+        ("layers", "error", "message"),
+        [
+            (["layer9"], ValueError, r"no layer 'layer9'.*'level0', 'level1', 'level2'"),
+            ([], ValueError, "at least one name"),
+            (["level0", "level0"], ValueError, "none twice"),
+            ("level0", TypeError, r"list of names.*'level0'"),
+            ([0, 1], TypeError, "list of names"),
+            (3, ValueError, "layers"),
+        ],
+    )
+    def test_bad_layers(self, layers, error, message):
+        with pytest.raises(error, match=message):
+            RandomChannelSelector(3, layers=layers).fit(draw_pyramid(2, SHAPES))
+
+    def test_more_channels_than_the_layers_have(self):
+        with pytest.raises(ValueError, match=r"n_channels=10 .* 9 channels"):
+            RandomChannelSelector(10, layers=["level1"]).fit(draw_pyramid(2, SHAPES))
+
+    @pytest.mark.parametrize("shape", [(4, 20), (4, 20, 3, 5)])
+    def test_arrays_have_no_layers(self, shape):
+        with pytest.raises(ValueError, match=r"layers=\['level0'\] needs a FeaturePyramid"):
+            RandomChannelSelector(3, layers=["level0"]).fit(np.ones(shape))
+
+    def test_other_layers_than_in_the_fit(self):
+        pyramid = draw_pyramid(2, SHAPES)
+        selector = RandomChannelSelector(3, layers=["level1"]).fit(pyramid)
+        backwards = FeaturePyramid(pyramid.levels[::-1], pyramid.layer_names[::-1])
+        with pytest.raises(ValueError, match=r"'level2', 'level1', 'level0'.* the fit saw"):
+            selector.transform(backwards)
+
+    def test_search_over_layers(self):
+        pyramid = draw_pyramid(30, SHAPES, image_size=(16, 16))
+        y = np.repeat([1, -1], [24, 6])
+        pyramid.levels[1][y == -1] += 9  # the defects show in level1 alone
+        steps = [("channels", RandomChannelSelector()), ("gaussian", PatchGaussian("auto", device="cpu"))]
+        search = GridSearchCV(
+            Pipeline(steps),
+            {"channels__layers": [["level0"], ["level1"]], "channels__n_channels": [3, 5]},
+            cv=OneClassKFold(2, shuffle=True, random_state=0),
+            scoring="roc_auc",
+            refit=False,
+        )
+        with pytest.warns(UserWarning, match="false_alarm_rate"):
+            search.fit(pyramid, y)
+        assert search.best_params_["channels__layers"] == ["level1"]
+        assert search.best_score_ == 1

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+# Limits are made for the caches of a processor; a GPU wants fewer and larger pieces.
+_GPU_FACTOR = 16
+
 
 def nearest_index(n_in: int, n_out: int) -> Tensor:
     """Return which of ``n_in`` cells each of ``n_out`` sees: ``interpolate(mode="nearest")`` itself."""
@@ -129,6 +132,7 @@ class PrefixTree:
         """
         n_coarse = self.n_nodes(0)
         widths = list(accumulate(self.family_sizes, lambda above, size: above * size))
+        limit *= _GPU_FACTOR if self.cells[0].is_cuda else 1
         step = max(1, int(limit / max(1.0, bytes_per_patch * widths[-1])))
         for start in range(0, n_coarse, step):
             stop = min(start + step, n_coarse)
