@@ -2,10 +2,11 @@
 
 from .channels import RandomChannelSelector
 from .detector import PaDiMDetector
-from .features import CNNFeatureTransformer, FeaturePyramid
+from .features import CNNFeatureTransformer
 from .gaussian import PatchGaussian
 from .plotting import AnomalyMapDisplay, ScoreDisplay
 from .projections import PCAChannelReducer, SemiOrthogonalProjection
+from .pyramid import FeaturePyramid
 
 __version__ = "0.1.0"
 

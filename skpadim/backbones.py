@@ -272,6 +272,36 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
     return narrow
 
 
+def resume_trunk(trunk: GraphModule, known: Sequence[str]) -> GraphModule | None:
+    """Return a trunk that goes on from what some of its nodes computed.
+
+    Parameters
+    ----------
+    trunk : GraphModule
+        See :func:`optimise_trunk`.
+    known : sequence of str
+        Names of nodes; the new trunk takes what they computed, in this order.
+
+    Returns
+    -------
+    GraphModule or None
+        None where the images themselves are needed as well.
+    """
+    resumed = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    nodes = {node.name: node for node in resumed.graph.nodes}
+    pixels = [node for node in nodes.values() if node.op == "placeholder"]
+    for number, name in enumerate(known):
+        with resumed.graph.inserting_before(pixels[0]):
+            nodes[name].replace_all_uses_with(resumed.graph.placeholder(f"known_{number}"))
+    resumed.graph.eliminate_dead_code()
+    if any(node.users for node in pixels):
+        return None
+    for node in pixels:
+        resumed.graph.erase_node(node)
+    resumed.recompile()
+    return resumed
+
+
 def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
     """Return a node that computes, of a node's channels, those that the buffer ``keep`` names."""
     index = trunk.get_buffer(keep)

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from .features import FeaturePyramid
+from .pyramid import FeaturePyramid
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 

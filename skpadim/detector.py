@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,9 +22,10 @@ from .calibration import CalibratedDecisionMixin
 from .callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .channels import RandomChannelSelector
 from .devices import join_on_host
-from .features import CNNFeatureTransformer, FeaturePyramid, describe_image_input
+from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images import ImageBatch, centre_window, check_images
+from .pyramid import FeaturePyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -69,6 +71,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     precision : {"float32", "bfloat16"} or None, default=None
         What the network computes in. None: the precision of its weights. Statistics and distances are always
         float64 and float32.
+    memory : joblib.Memory, str, path or None, default=None
+        A folder, in which the features of every image are kept by its content: for searches over layers and
+        channels. See :class:`CNNFeatureTransformer`.
     random_state : int, RandomState instance or None, default=0
         Decides the channels, random weights, and the calibration sample.
 
@@ -125,6 +130,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
+        memory: joblib.Memory | str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.backbone = backbone
@@ -141,6 +147,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.n_jobs = n_jobs
         self.device = device
         self.precision = precision
+        self.memory = memory
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -174,10 +181,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         no_images = [np.empty((0, *shape)) for shape in features.level_shapes_]
         channels.fit(FeaturePyramid(no_images, features.layer_names_))
         n_batches = -(-len(images) // self.batch_size)
-        batches = report_batches(self, features.batches(X), n_batches, X)
         keep = channels.split([shape[0] for shape in features.level_shapes_])
-        selected = (features.extract(batch, keep) for batch in batches)
-        gaussian.fit_stream(selected, features.input_size_)
+        batches = report_batches(self, features.levels(X, keep), n_batches, X)
+        gaussian.fit_stream(batches, features.input_size_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
@@ -206,7 +212,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             Higher = more normal.
         """
         gaussian = self._fitted_steps()[2]
-        return -join_on_host(gaussian.image_scores(distances) for _, distances in self._distances(X))
+        return -join_on_host(map(gaussian.image_scores, self._distances(X)))
 
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
@@ -228,15 +234,14 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             at the size that the network sees.
         """
         gaussian = self._fitted_steps()[2]
-        batches = ((batch, gaussian.maps(distances)) for batch, distances in self._distances(X))
         if not original_size:
-            return join_on_host(maps for _, maps in batches)
+            return join_on_host(map(gaussian.maps, self._distances(X)))
         return [
             functional.interpolate(
                 self._uncropped(single, torch.nan)[None, None], size=size, mode="bilinear"
             )[0, 0].numpy()
-            for batch, maps in batches
-            for single, size in zip(maps.cpu(), batch.original_sizes, strict=True)
+            for batch, distances in self._batches_and_distances(X)
+            for single, size in zip(gaussian.maps(distances).cpu(), batch.original_sizes, strict=True)
         ]
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
@@ -258,14 +263,13 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
         """
         gaussian = self._fitted_steps()[2]
-        batches = ((batch, gaussian.mark(distances)) for batch, distances in self._distances(X))
         if not original_size:
-            return join_on_host(masks for _, masks in batches)
+            return join_on_host(map(gaussian.mark, self._distances(X)))
         return [
             # Each pooling window covers all pixels that its output pixel overlaps: none is lost.
             functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0].numpy() > 0
-            for batch, masks in batches
-            for single, size in zip(masks.cpu(), batch.original_sizes, strict=True)
+            for batch, distances in self._batches_and_distances(X)
+            for single, size in zip(gaussian.mark(distances).cpu(), batch.original_sizes, strict=True)
         ]
 
     @property
@@ -288,12 +292,20 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         features, channels, gaussian = self.pipeline_.named_steps.values()
         return features, channels, gaussian
 
-    def _distances(self, X: Any) -> Iterator[tuple[ImageBatch, Tensor]]:
-        """Yield every batch of images with its distances, on the device."""
-        features, channels, gaussian = self._fitted_steps()
-        keep = channels.split([shape[0] for shape in features.level_shapes_])
+    def _distances(self, X: Any) -> Iterator[Tensor]:
+        """Yield the distances of every batch of images, on the device."""
+        features, _, gaussian = self._fitted_steps()
+        return map(gaussian.distances, features.levels(X, self._kept_channels()))
+
+    def _batches_and_distances(self, X: Any) -> Iterator[tuple[ImageBatch, Tensor]]:
+        """Yield every batch of images, decoded, with its distances, on the device."""
+        features, _, gaussian = self._fitted_steps()
         for batch in features.batches(X):
-            yield batch, gaussian.distances(features.extract(batch, keep))
+            yield batch, gaussian.distances(features.extract(batch, self._kept_channels()))
+
+    def _kept_channels(self) -> list[NDArray[np.int64]]:
+        features, channels, _ = self._fitted_steps()
+        return channels.split([shape[0] for shape in features.level_shapes_])
 
     def _uncropped(self, single: Tensor, fill: float) -> Tensor:
         """Put what the network saw of an image, (height, width), back into the resized image."""

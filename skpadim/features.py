@@ -1,150 +1,34 @@
-"""CNNFeatureTransformer, from images to embeddings, and FeaturePyramid, what it returns."""
+"""CNNFeatureTransformer: from images to embeddings."""
 
 from __future__ import annotations
 
 import functools
-import operator
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
+import joblib
 import numpy as np
 import torch
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
-from .backbones import (
-    NETWORK_LOCK,
-    build_trunk,
-    narrow_trunk,
-    optimise_trunk,
-    rebuild_trunk,
-    trunk_arrays,
-)
+from .backbones import NETWORK_LOCK, build_trunk, rebuild_trunk, trunk_arrays
+from .cache import FeatureCache, built_once, digest, network_digest
 from .devices import join_on_host, resolve_device
-from .images import ImageBatch, check_images
-from .kernels.prefix import nearest_index
+from .images import ImageBatch, Images, check_images
+from .kernels.channels import select_channels
+from .network import Network
+from .pyramid import FeaturePyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
-
-# The statistics of ImageNet, with which torchvision's weights are trained.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class FeaturePyramid:
-    """Embeddings with every layer at its own resolution.
-
-    ``np.asarray`` gives the paper's embedding, in which coarse layers are upsampled to the finest by nearest
-    neighbour and all are concatenated.
-
-    Parameters
-    ----------
-    levels : sequence of ndarray of shape (n_images, channels, height, width)
-        One per layer, in the order of the layers.
-    layer_names : sequence of str, optional
-        Default: "level0", "level1", ...
-    image_size : (int, int), optional
-        Height and width in pixels of the images that the features were computed from. Default: the
-        finest resolution, as if each patch were a pixel.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skpadim import FeaturePyramid
-    >>> pyramid = FeaturePyramid([np.zeros((4, 8, 6, 6)), np.ones((4, 16, 3, 3))])
-    >>> pyramid.shape
-    (4, 24, 6, 6)
-    >>> pyramid[1:3].shape
-    (2, 24, 6, 6)
-    """
-
-    def __init__(
-        self,
-        levels: Sequence[NDArray[Any]],
-        layer_names: Sequence[str] | None = None,
-        image_size: tuple[int, int] | None = None,
-    ) -> None:
-        self.levels = list(levels)
-        if not self.levels or any(np.ndim(level) != 4 for level in self.levels):
-            raise ValueError(
-                "levels must be arrays of shape (n_images, channels, height, width), at least one; got "
-                f"shapes {[np.shape(level) for level in self.levels]}."
-            )
-        if len({len(level) for level in self.levels}) > 1:
-            raise ValueError(
-                f"levels must have the same number of images; got {[len(v) for v in self.levels]}."
-            )
-        if layer_names is None:
-            layer_names = [f"level{index}" for index in range(len(self.levels))]
-        self.layer_names = tuple(layer_names)
-        if len(self.layer_names) != len(self.levels):
-            raise ValueError(f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}.")
-        height, width = self.shape[2:] if image_size is None else image_size
-        self.image_size = (int(height), int(width))
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the paper's embedding: images, all channels, finest height and width."""
-        sizes = np.array([level.shape for level in self.levels])
-        n_channels, (height, width) = sizes[:, 1].sum(), sizes[:, 2:].max(axis=0)
-        return len(self), int(n_channels), int(height), int(width)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions of the paper's embedding."""
-        return 4
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Data type of the paper's embedding."""
-        return np.result_type(*self.levels)
-
-    def __len__(self) -> int:
-        return len(self.levels[0])
-
-    def __getitem__(self, key: Any) -> FeaturePyramid:
-        """Return some images: an int (a pyramid of one image), a slice, a mask or indices.
-
-        ``pyramid[key, ...]`` means the same.
-        """
-        if isinstance(key, tuple):
-            if len(key) != 2 or key[1] is not Ellipsis:
-                raise IndexError(f"a FeaturePyramid is indexed by images alone; got {key!r}")
-            key = key[0]
-        if isinstance(key, int | np.integer):
-            index = operator.index(key)
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"image {index} is out of range: there are {len(self)}")
-            key = slice(index % len(self), index % len(self) + 1)
-        elif not isinstance(key, slice):
-            key = np.asarray(key)
-            key = key.astype(np.intp) if key.size == 0 else key
-        return FeaturePyramid([level[key] for level in self.levels], self.layer_names, self.image_size)
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        if copy is False:
-            raise ValueError("a FeaturePyramid becomes an array only by copying: the levels are upsampled")
-        height, width = self.shape[2:]
-        upsampled = []
-        for level in self.levels:
-            rows = nearest_index(level.shape[2], height).numpy()
-            columns = nearest_index(level.shape[3], width).numpy()
-            upsampled.append(np.asarray(level)[:, :, rows[:, None], columns])
-        return np.concatenate(upsampled, axis=1).astype(dtype or self.dtype, copy=False)
-
-    def __repr__(self) -> str:
-        levels = ", ".join(
-            f"{name}: {level.shape[1]}x{level.shape[2]}x{level.shape[3]}"
-            for name, level in zip(self.layer_names, self.levels, strict=True)
-        )
-        return f"FeaturePyramid({len(self)} images; {levels})"
 
 
 class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -174,6 +58,10 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     precision : {"float32", "bfloat16"} or None, default=None
         What the network computes in. None: the precision of its weights. "bfloat16" is faster on GPUs and on
         processors made for it; features come out in float32, with an error of about half a percent.
+    memory : joblib.Memory, str, path or None, default=None
+        A folder, in which the features of every image are kept by its content: the network sees an image
+        once, however often it comes, in whatever candidates of a search. 1.4 MB an image for the default
+        layers at 224 px. ``joblib.Memory(folder).clear()`` empties it.
     random_state : int, RandomState instance or None, default=0
         Decides random weights (``weights=None``).
 
@@ -214,10 +102,11 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "n_jobs": [Integral, None],
         "device": [str, torch.device, None],
         "precision": [StrOptions({"float32", "bfloat16"}), None],
+        "memory": [str, os.PathLike, joblib.Memory, None],
         "random_state": ["random_state"],
     }
 
-    _rebuilt = ("_trunk", "_narrow")
+    _rebuilt = ("_network",)
 
     def __init__(
         self,
@@ -231,6 +120,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
+        memory: joblib.Memory | str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.backbone = backbone
@@ -242,6 +132,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.n_jobs = n_jobs
         self.device = device
         self.precision = precision
+        self.memory = memory
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -268,14 +159,30 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         check_images(X)
         self.layer_names_ = self._check_layers()
         self.resized_size_, self.input_size_ = self._check_sizes()
-        seed = draw_seed(self.random_state)
-        with NETWORK_LOCK:
-            trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
-            self.trunk_arrays_ = trunk_arrays(trunk)
-            self._trunk = self._ready(trunk)
         self.backbone_ = self.backbone
-        self.level_shapes_ = self._probe()
+        seed = draw_seed(self.random_state)
+        build = functools.partial(self._build, seed)
+        with NETWORK_LOCK:
+            if self.memory is None:
+                built = build()
+            else:
+                self._network_digest = network_digest(self.backbone, self.weights, seed)
+                decisive = (self.layer_names_, self.input_size_, self.precision, self.device)
+                built = built_once(digest(self._network_digest, *decisive), build)
+        for name, value in built.items():
+            setattr(self, name, value)
         return self
+
+    def _build(self, seed: int) -> dict[str, Any]:
+        """Build the network and see what its layers give: attributes by name."""
+        trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
+        arrays = trunk_arrays(trunk)
+        network = self._make_network(trunk)
+        return {
+            "trunk_arrays_": arrays,
+            "_network": network,
+            "level_shapes_": network.shapes(self.input_size_),
+        }
 
     def transform(self, X: Any) -> FeaturePyramid:
         """Compute the embeddings of images.
@@ -297,9 +204,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             If an image cannot be read; the message names it.
         """
         check_is_fitted(self)
-        batches = [
-            [level.to("cpu", non_blocking=True) for level in self.extract(batch)] for batch in self.batches(X)
-        ]
+        batches = [[level.to("cpu", non_blocking=True) for level in batch] for batch in self.levels(X)]
         levels = [join_on_host(parts) for parts in zip(*batches, strict=True)]
         return FeaturePyramid(levels, self.layer_names_, self.input_size_)
 
@@ -339,19 +244,85 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        with NETWORK_LOCK, torch.inference_mode():
-            trunk = self._fitted_trunk() if channels is None else self._narrow_trunk(channels)
-            weight = next(trunk.parameters(), torch.empty(0))
-            pixels = batch.pixels
-            if weight.device.type == "cuda":
-                # From pinned memory the copy runs beside the network, without waiting for it.
-                pixels = pixels.pin_memory().to(weight.device, non_blocking=True)
-            outputs = trunk(_normalised(pixels, weight.dtype))
-            # A network may compute in half precision; the statistics never do.
-            return [
-                output.float() if getattr(output, "itemsize", 4) < 4 else output
-                for output in (outputs[layer] for layer in self.layer_names_)
+        return self._fitted_network().levels(batch.pixels, channels)
+
+    def levels(self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None) -> Iterator[list[Tensor]]:
+        """Compute the embeddings of images a batch at a time, or read them where ``memory`` has them.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`transform`.
+        channels : sequence of ndarray, optional
+            The channels to return of every layer. Default: all.
+
+        Yields
+        ------
+        list of Tensor of shape (n_images, channels, height, width)
+            One per layer, on the device.
+        """
+        if self.memory is None:
+            for batch in self.batches(X):
+                yield self.extract(batch, channels)
+            return
+        images, cache = check_images(X), self._cache()
+        with closing(images.digests(self._n_threads())) as digests:
+            for start in range(0, len(images), self.batch_size):
+                contents = list(islice(digests, self.batch_size))
+                only = range(start, start + len(contents))
+                yield self._recall(cache, contents, channels, functools.partial(self._pixels, images, only))
+
+    def _pixels(self, images: Images, only: range) -> Tensor:
+        (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
+        return batch.pixels
+
+    def _cache(self) -> FeatureCache:
+        network = getattr(self, "_network_digest", None) or digest(*self.trunk_arrays_.values())
+        source = digest(network, self.resized_size_, self.input_size_, self.precision)
+        return FeatureCache(self.memory, source)
+
+    def _recall(
+        self,
+        cache: FeatureCache,
+        contents: Sequence[str],
+        channels: Sequence[NDArray[np.int64]] | None,
+        pixels: Callable[[], Tensor],
+    ) -> list[Tensor]:
+        """Return the embeddings of a batch, from the cache where it has them."""
+        outputs = self._fitted_network().outputs
+        kept = channels or [np.arange(shape[0]) for shape in self.level_shapes_]
+        wanted = zip(outputs, self.level_shapes_, kept, strict=True)
+        found = [cache.read(contents, *of_layer) for of_layer in wanted]
+        levels = [level for level in found if level is not None]
+        if len(levels) < len(found):
+            whole = self._complete(cache, contents, pixels)
+            levels = [
+                select_channels(level, torch.from_numpy(index).to(level.device))
+                for level, index in zip(whole, kept, strict=True)
             ]
+        device = resolve_device(self.device)
+        return [level.to(device, non_blocking=True) for level in levels]
+
+    def _complete(
+        self, cache: FeatureCache, contents: Sequence[str], pixels: Callable[[], Tensor]
+    ) -> list[Tensor]:
+        """Compute what the cache lacks of a batch, and write it.
+
+        The network goes on from what the cache has, be it of other layers, where that suffices.
+        """
+        network = self._fitted_network()
+        shapes = cache.outputs(contents[0]) | dict(zip(network.outputs, self.level_shapes_, strict=True))
+        found = {
+            node: cache.read(contents, node, shape) for node, shape in shapes.items() if node in network.nodes
+        }
+        known = {node: features for node, features in found.items() if features is not None}
+        levels = network.resume(known) if known else None
+        if levels is None:
+            levels = network.levels(pixels())
+        for output, level in zip(network.outputs, levels, strict=True):
+            if output not in known:
+                cache.write(contents, output, level)
+        return levels
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.
@@ -399,51 +370,16 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             raise ValueError("n_jobs=0 has no meaning; pass a positive number of threads, -1 or None.")
         return self.n_jobs if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + self.n_jobs)
 
-    def _ready(self, trunk: nn.Module) -> GraphModule:
-        dtype = None if self.precision is None else getattr(torch, self.precision)
-        return optimise_trunk(trunk).to(resolve_device(self.device), dtype)
+    def _make_network(self, trunk: nn.Module) -> Network:
+        return Network(trunk, self.layer_names_, resolve_device(self.device), self.precision)
 
-    def _fitted_trunk(self) -> GraphModule:
+    def _fitted_network(self) -> Network:
         """Return the network, built again from its arrays where a file was loaded."""
-        if not hasattr(self, "_trunk"):
-            trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
-            self._trunk = self._ready(trunk)
-        return self._trunk
-
-    def _narrow_trunk(self, channels: Sequence[NDArray[np.int64]]) -> GraphModule:
-        """Return the network that computes these channels alone; the last one made is kept."""
-        trunk = self._fitted_trunk()
-        made_from, made_for, narrow = getattr(self, "_narrow", (None, (), trunk))
-        if made_from is not trunk or not all(map(np.array_equal, made_for, channels)):
-            device = resolve_device(self.device)
-            keep = {
-                layer: torch.from_numpy(index).to(device)
-                for layer, index, shape in zip(self.layer_names_, channels, self.level_shapes_, strict=True)
-                if len(index) < shape[0]
-            }
-            narrow = narrow_trunk(trunk, keep)
-            self._narrow = trunk, channels, narrow
-        return narrow
-
-    def _probe(self) -> list[tuple[int, int, int]]:
-        """Run the network once, on a black image, to see what the layers give."""
-        size = self.input_size_
-        black = ImageBatch(torch.zeros(1, 3, *size, dtype=torch.uint8), 0, [size])
-        try:
-            outputs = self.extract(black)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels ({error}). Choose "
-                "a size that suits it."
-            ) from error
-        for layer, output in zip(self.layer_names_, outputs, strict=True):
-            if getattr(output, "ndim", None) != 4:
-                shape = tuple(getattr(output, "shape", ())) or type(output).__name__
-                raise ValueError(
-                    f"layers: {layer!r} gives {shape}; PaDiM needs layers that give feature maps "
-                    "(n_images, channels, height, width)."
-                )
-        return [(output.shape[1], output.shape[2], output.shape[3]) for output in outputs]
+        with NETWORK_LOCK:
+            if not hasattr(self, "_network"):
+                trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
+                self._network = self._make_network(trunk)
+            return self._network
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -466,24 +402,6 @@ def describe_image_input(tags: Tags) -> Tags:
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
     return tags
-
-
-def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring pixels, uint8 or in [0, 1], to the statistics of ImageNet."""
-    # In half precision the differences of bright pixels would be lost before the network sees them.
-    precise = torch.promote_types(dtype, torch.float32)
-    scale, shift = _scale_and_shift(pixels.dtype == torch.uint8, precise, pixels.device)
-    return torch.mul(pixels, scale).sub_(shift).to(dtype)
-
-
-@functools.cache
-def _scale_and_shift(in_bytes: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return 1 / std and mean / std of every channel, (3, 1, 1); kept, as a GPU waits for new ones."""
-    mean, std = (
-        torch.tensor(values, dtype=dtype)[:, None, None].to(device)
-        for values in (_IMAGENET_MEAN, _IMAGENET_STD)
-    )
-    return 1 / (std * (255 if in_bytes else 1)), mean / std
 
 
 def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:

@@ -24,12 +24,12 @@ from torch import Tensor
 
 from .calibration import CalibratedDecisionMixin, Reservoir
 from .devices import join_on_host, resolve_device
-from .features import FeaturePyramid
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
+from .pyramid import FeaturePyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 

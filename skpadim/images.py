@@ -1,9 +1,5 @@
 """The room that says what `X` may be, and turns it into batches of pixels for a CNN.
 
-Files come out as a person sees them: upright, transparency over white, all 16 bits kept. Pillow's
-`Image.draft`, which decodes a JPEG faster at a fraction of its size, is not used: it is another
-low-pass filter than every other image gets, so scores would depend on the file format.
-
 Pixels are kept as (n, height, width, channels), the order of files and arrays, and handed out as a
 view with the channels first: PyTorch's ``channels_last`` layout, which its fast uint8 resizing and
 its convolutions want.
@@ -12,10 +8,9 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -23,18 +18,17 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from .cache import digest
+from .decoding import LARGEST_UINT16, decode, pass_its_files, quote
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Size: TypeAlias = tuple[int, int]
 Result = TypeVar("Result")
 
-_LARGEST_UINT16 = 65535
 # Resizing in float32 overshoots [0, 1] by a few units in the last place: clamped, not refused.
 _ROUNDING = 1e-6
-# Pillow loads an image object on first use, and not thread-safely: the same object may stand twice
-# in X, or be scored by several threads at once. Files are opened once each and need no lock.
-_IMAGE_OBJECT_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +113,7 @@ class Images:
     def describe(self, index: int) -> str:
         """Name an image in a message: ``X[3] ('good/003.png')`` if it is a file, else ``X[3]``."""
         item: Any = self._source[index]
-        return f"X[{index}] ({_quote(item)})" if _is_path(item) else f"X[{index}]"
+        return f"X[{index}] ({quote(item)})" if _is_path(item) else f"X[{index}]"
 
     def original(self, index: int) -> np.ndarray:
         """Return an image as a person sees it, at its own size.
@@ -140,8 +134,42 @@ class Images:
         """
         return self._pixels(index)[0].expand(-1, -1, 3).numpy()
 
+    def digests(self, n_jobs: int) -> Generator[str]:
+        """Yield a digest of the content of every image, in order; files are read but not decoded.
+
+        Parameters
+        ----------
+        n_jobs : int
+            Number of threads that read files ahead.
+
+        Yields
+        ------
+        str
+
+        Raises
+        ------
+        ValueError
+            If an image cannot be read; the message names it.
+        """
+        yield from _map_ahead(self._digest, range(len(self)), 4 * n_jobs, n_jobs)
+
+    def _digest(self, index: int) -> str:
+        item: Any = self._source[index]
+        if not _is_path(item) or not os.path.isfile(item):
+            return digest(self._pixels(index).numpy())
+        try:
+            with open(item, "rb") as file:
+                return digest(file.read())
+        except OSError as error:
+            raise ValueError(f"{self.describe(index)} cannot be read: {error.strerror}.") from error
+
     def batches(
-        self, batch_size: int, image_size: Size, crop_size: Size | None, n_jobs: int
+        self,
+        batch_size: int,
+        image_size: Size,
+        crop_size: Size | None,
+        n_jobs: int,
+        only: range | None = None,
     ) -> Iterator[ImageBatch]:
         """Yield all images in order, resized (antialiased bilinear), then cropped at the centre.
 
@@ -159,6 +187,8 @@ class Images:
             Height and width to keep around the centre after resizing; see `centre_window`.
         n_jobs : int
             Number of decoding threads, at least 1.
+        only : range, optional
+            The consecutive images to yield. Default: all.
 
         Yields
         ------
@@ -172,8 +202,9 @@ class Images:
             message names the image. If `crop_size` exceeds `image_size`.
         """
         window = centre_window(image_size, crop_size or image_size)
+        indices = range(len(self)) if only is None else only
         if self._stack_size == image_size:
-            yield from self._slices(batch_size, image_size, window)
+            yield from self._slices(indices, batch_size, image_size, window)
             return
 
         def load(index: int) -> tuple[torch.Tensor, Size]:
@@ -181,7 +212,6 @@ class Images:
             height, width = pixels.shape[1:3]
             return _as_rgb(_resize(pixels, image_size), window), (height, width)
 
-        indices = range(len(self))
         if isinstance(self._source, list) and not all(map(_is_array, self._source)):
             loaded = _map_ahead(load, indices, max(batch_size, n_jobs), n_jobs)
         else:
@@ -190,10 +220,13 @@ class Images:
             for start in indices[::batch_size]:
                 yield _collate(islice(loaded, batch_size), start)
 
-    def _slices(self, batch_size: int, image_size: Size, window: tuple[slice, slice]) -> Iterator[ImageBatch]:
+    def _slices(
+        self, indices: range, batch_size: int, image_size: Size, window: tuple[slice, slice]
+    ) -> Iterator[ImageBatch]:
         """Cut batches from a stack of the right size: views, where dtype and layout allow."""
-        for start in range(0, len(self), batch_size):
-            pixels = self._stack_pixels(self._source[start : start + batch_size], start)
+        for start in indices[::batch_size]:
+            stop = min(start + batch_size, indices.stop)
+            pixels = self._stack_pixels(self._source[start:stop], start)
             pixels = _as_rgb(pixels, window).contiguous()
             yield ImageBatch(pixels.permute(0, 3, 1, 2), start, [image_size] * len(pixels))
 
@@ -201,10 +234,7 @@ class Images:
         """Return one image as (1, height, width, 1 or 3), uint8 or float32."""
         item: Any = self._source[index]
         if not _is_array(item):
-            try:
-                item = _read_file(item) if _is_path(item) else _read_image_object(item)
-            except Exception as error:  # On a broken file Pillow's decoders raise almost anything.
-                raise ValueError(_explain(error, self.describe(index))) from error
+            item = decode(item, self.describe(index))
         return self._stack_pixels(item[None], index)
 
     def _stack_pixels(self, stack: Any, start: int) -> torch.Tensor:
@@ -220,7 +250,7 @@ class Images:
         with np.errstate(over="ignore"):
             floats = torch.from_numpy(np.require(stack, np.float32, ["C", "W"]))
         if stack.dtype.kind == "u":
-            return floats.div_(_LARGEST_UINT16)
+            return floats.div_(LARGEST_UINT16)
         low, high = floats.aminmax()
         if low >= 0 and high <= 1:
             return floats
@@ -270,16 +300,8 @@ def _explain_single(X: str | os.PathLike[str] | Image.Image) -> str:
     if isinstance(X, Image.Image):
         return "X is a single PIL image: wrap it in a list, [X]."
     if os.path.isdir(X):
-        return f"X is a directory: {_pass_its_files(X)}"
-    return f"X is a single path, {_quote(X)}: wrap it in a list, [X]."
-
-
-def _quote(path: str | os.PathLike[str]) -> str:
-    return repr(str(os.fspath(path)))
-
-
-def _pass_its_files(folder: str | os.PathLike[str]) -> str:
-    return f"pass its files' paths, e.g. sorted(Path({_quote(folder)}).glob('*.png'))."
+        return f"X is a directory: {pass_its_files(X)}"
+    return f"X is a single path, {quote(X)}: wrap it in a list, [X]."
 
 
 def _check_item(item: Any, name: str) -> None:
@@ -349,72 +371,6 @@ def _check_range(image: torch.Tensor, name: str) -> None:
         )
 
 
-def _read_file(path: str | os.PathLike[str]) -> np.ndarray:
-    # Asked first, because opening a named pipe would wait for ever.
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"it is a directory; {_pass_its_files(path)}")
-    if not os.path.isfile(path):
-        raise FileNotFoundError("there is no such file.")
-    # If Pillow knows the path it may map the file into memory: then it scrambles TIFFs turned by 90
-    # degrees, and a file that shrinks meanwhile kills the process.
-    with open(path, "rb") as file, Image.open(file) as image:
-        _refuse_bomb(image)
-        ImageOps.exif_transpose(image, in_place=True)
-        return _as_seen(image)
-
-
-def _read_image_object(image: Image.Image) -> np.ndarray:
-    _refuse_bomb(image)
-    with _IMAGE_OBJECT_LOCK:
-        upright = ImageOps.exif_transpose(image)
-    return _as_seen(upright)
-
-
-def _refuse_bomb(image: Image.Image) -> None:
-    """Refuse what Pillow only warns about, before its pixels are decoded."""
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels exceed {limit}.")
-
-
-def _as_seen(image: Image.Image) -> np.ndarray:
-    """Return (height, width) or (height, width, 3), uint8, uint16 or float32, as a person sees."""
-    if image.mode == "F":
-        return np.asarray(image)
-    if image.mode.startswith("I"):
-        return _sixteen_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        seen = Image.new("RGB", image.size, "white")
-        seen.paste(image, mask=image)
-        return np.asarray(seen)
-    if image.mode not in ("L", "RGB"):  # Converting to the same mode would copy.
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return np.asarray(image)
-
-
-def _sixteen_bits(image: Image.Image) -> np.ndarray:
-    """Return a grey image of 16 bits, which Pillow holds in 16 or 32."""
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if low < 0 or high > _LARGEST_UINT16:
-        raise ValueError(f"its integers are {low} to {high}, expected 0..{_LARGEST_UINT16}.")
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        values = np.where(values == transparent, _LARGEST_UINT16, values)
-    return values.astype(np.uint16)
-
-
-def _explain(error: Exception, name: str) -> str:
-    reason = str(error) or type(error).__name__
-    if isinstance(error, UnidentifiedImageError):
-        reason = "it is of no format that Pillow knows, or damaged."
-    message = f"{name} cannot be read as an image: {reason}"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        message += " If you trust it, raise PIL.Image.MAX_IMAGE_PIXELS."
-    return message
-
-
 def centre_window(image_size: Size, crop_size: Size) -> tuple[slice, slice]:
     """Return the rows and columns of an image that a crop at its centre keeps.
 
@@ -457,14 +413,25 @@ def _collate(loaded: Iterable[tuple[torch.Tensor, Size]], start: int) -> ImageBa
 def _map_ahead(
     function: Callable[[int], Result], items: Iterable[int], ahead: int, n_threads: int
 ) -> Generator[Result]:
-    """Map in threads, in order, with at most `ahead` results under way or waiting to be taken."""
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skpadim-images")
+    """Map in threads, in order, with at most `ahead` results under way or waiting to be taken.
+
+    No thread outlives its work: each pool ends with its `ahead` items. One pool for all would wait for
+    more as long as this generator is suspended, and the traceback of an interrupted caller keeps it so.
+    """
     remaining = iter(items)
+
+    def start() -> tuple[ThreadPoolExecutor, deque[Future[Result]]]:
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skpadim-images")
+        results = deque(pool.submit(function, item) for item in islice(remaining, ahead))
+        pool.shutdown(wait=False)
+        return pool, results
+
+    pool, results = start()
     try:
-        pending = deque(pool.submit(function, item) for item in islice(remaining, ahead))
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(pool.submit(function, item) for item in islice(remaining, 1))
+        while results:
+            result = results.popleft().result()
+            if not results:
+                pool, results = start()
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

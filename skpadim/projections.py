@@ -22,8 +22,8 @@ from sklearn.utils.validation import (
 )
 
 from .channels import resolve_n_channels
-from .features import FeaturePyramid
 from .kernels.prefix import nearest_index
+from .pyramid import FeaturePyramid
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 
@@ -278,6 +278,8 @@ class PCAChannelReducer(_Projection):
         n_patches = len(pyramid) * pyramid.shape[2] * pyramid.shape[3]
         if n_patches < 2:
             raise ValueError(f"Found n_samples={n_patches} patch(es); principal components need at least 2.")
+        # scikit-learn's PCA wants all patches in memory. Its IncrementalPCA truncates after each batch: where
+        # variances decay slowly it ends in another subspace, and takes ten times as long.
         self.mean_, covariance = _pooled_moments(pyramid)
         n_all = len(covariance)
         variances, vectors = eigh(covariance, subset_by_index=(n_all - self._n_features_out, n_all - 1))
@@ -351,7 +353,7 @@ def _times(level: Array, matrix: NDArray[np.float64]) -> Array:
     """Multiply the channels of (n, channels, h, w) by a matrix (channels, k), in the level's precision."""
     n_images, n_channels, height, width = level.shape
     flat = level.reshape(n_images, n_channels, height * width)
-    return (matrix.T.astype(level.dtype) @ flat).reshape(n_images, -1, height, width)
+    return (matrix.T.astype(level.dtype) @ flat).reshape(n_images, matrix.shape[1], height, width)
 
 
 def _share_out(n_kept: int, n_channels: list[int]) -> list[int]:

@@ -25,6 +25,7 @@ from skpadim import (
     PCAChannelReducer,
     SemiOrthogonalProjection,
 )
+from skpadim.persistence import TRUSTED_TYPES
 
 SHAPES = [(6, 8, 8), (9, 4, 4), (5, 2, 2)]
 # Sizes of which none divides another, the coarse layer first, and layers that are finest along one axis only.
@@ -171,6 +172,13 @@ def test_shares_are_within_one_of_the_quota(of_layers, data):
     assert (np.abs(shares - n_channels * np.array(of_layers) / sum(of_layers)) < 1).all()
 
 
+def test_layers_without_a_share_still_define_the_patches():
+    pyramid = draw_pyramid(3, [(2, 8, 8), (20, 2, 2)])
+    projected = SemiOrthogonalProjection(2).fit_transform(pyramid)
+    assert [level.shape for level in projected.levels] == [(3, 0, 8, 8), (3, 2, 2, 2)]
+    assert projected.shape == (3, 2, 8, 8)
+
+
 def test_subspaces_are_haar_distributed():
     """A column is uniform on the sphere, signs included: each of three entries is uniform on [-1, 1]."""
     X = np.ones((1, 3))
@@ -243,6 +251,18 @@ class TestBoth:
         again = pickle.loads(pickle.dumps(pipeline))
         assert_array_equal(again.score_samples(photos), pipeline.score_samples(photos))
         assert pipeline.set_params(channels__n_channels=3).fit(photos).score_samples(photos).shape == (12,)
+
+    def test_no_images_stay_none(self, estimator):
+        pyramid = draw_pyramid(4, SHAPES)
+        fitted = estimator(4).fit(pyramid)
+        assert fitted.transform(pyramid[:0]).shape == (0, 4, 8, 8)
+
+    def test_safe_files(self, estimator):
+        skops = pytest.importorskip("skops.io")
+        pyramid = draw_pyramid(4, SHAPES)
+        fitted = estimator(4).fit(pyramid)
+        again = skops.loads(skops.dumps(fitted), trusted=TRUSTED_TYPES)
+        assert_array_equal(np.asarray(again.transform(pyramid)), np.asarray(fitted.transform(pyramid)))
 
     def test_names(self, estimator):
         names = estimator(3).fit(draw_pyramid(4, SHAPES)).get_feature_names_out()

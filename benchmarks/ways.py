@@ -1,0 +1,178 @@
+"""Ways to save time, each beside what it replaces: which paid, and which did not.
+
+    python benchmarks/ways.py --output docs/results/ways.md
+
+Runs of both are interleaved; the figures are medians, per image of a batch of 32 and for a single image, of
+ResNet-18 to its third layer with random weights, 224 px, 100 channels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch.nn import functional
+from torchvision.models import resnet18
+
+from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk
+from skpadim.kernels.channels import select_channels
+from skpadim.kernels.moments import Blocks
+from skpadim.kernels.prefix import PrefixTree
+from skpadim.kernels.scoring import upsampling_matrix
+from skpadim.kernels.whitening import squared_distances
+
+LAYERS = ("layer1", "layer2", "layer3")
+SHAPES = [(14, 14), (28, 28), (56, 56)]
+CHANNELS = (57, 29, 14)  # of 256, 128 and 64, coarse to fine: 100 in all
+Pair = tuple[str, Callable[[], object], Callable[[], object]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--output", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    lines = [
+        "# What paid",
+        "",
+        "Made by `python benchmarks/ways.py --output docs/results/ways.md` on two cores of an x86-64 server. "
+        "Milliseconds per image, without and with each way: the median of interleaved runs.",
+        "",
+        "| way | batch of 32: without | with | ratio | single image: without | with | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with torch.inference_mode():
+        per_size = [measure(n_images, options.repeats) for n_images in (32, 1)]
+    for name in per_size[0]:
+        cells = [f"{a:.2f} | {b:.2f} | {b / a:.2f}" for a, b in (size[name] for size in per_size)]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def measure(n_images: int, repeats: int) -> dict[str, tuple[float, float]]:
+    """Return milliseconds per image without and with every way."""
+    pairs = [*of_the_network(n_images), *of_the_distances(n_images), *around(n_images)]
+    return {name: interleaved(without, with_it, n_images, repeats) for name, without, with_it in pairs}
+
+
+def interleaved(
+    without: Callable[[], object], with_it: Callable[[], object], n_images: int, repeats: int
+) -> tuple[float, float]:
+    seconds: list[list[float]] = [[], []]
+    for turn in range(repeats + 2):
+        for which, function in enumerate((without, with_it)):
+            start = time.perf_counter()
+            function()
+            if turn >= 2:  # the first runs warm up
+                seconds[which].append(time.perf_counter() - start)
+    return tuple(1000 * float(np.median(times)) / n_images for times in seconds)
+
+
+def of_the_network(n_images: int) -> list[Pair]:
+    images = torch.rand(n_images, 3, 224, 224)
+    last = images.to(memory_format=torch.channels_last)
+    plain = build_trunk("resnet18", LAYERS, None, seed=0)
+    laid_out = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
+    folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
+    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]})
+    whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
+    return [
+        ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),
+        ("channels_last", lambda: plain(images), lambda: laid_out(last)),
+        ("batch norms folded", lambda: laid_out(last), lambda: folded(last)),
+        ("last convolution cut to the kept channels", lambda: folded(last), lambda: narrow(last)),
+    ]
+
+
+def of_the_distances(n_images: int) -> list[Pair]:
+    tree = PrefixTree.from_shapes(SHAPES)
+    levels = [torch.rand(tree.n_nodes(d), n_images, c) for d, c in enumerate(CHANNELS)]
+    above = [sum(CHANNELS[:depth]) for depth in range(3)]
+    rows = [
+        Blocks(torch.rand(len(x), c, a), torch.rand(len(x), c, c))
+        for x, c, a in zip(levels, CHANNELS, above, strict=True)
+    ]
+    joined = [torch.cat(part, dim=2) for part in rows]
+    dense = torch.rand(tree.n_nodes(2), 100, 100).tril() + 10 * torch.eye(100)
+    embedding = torch.rand(tree.n_nodes(2), n_images, 100)
+    columns = embedding.mT.contiguous()
+
+    def gathered() -> torch.Tensor:
+        total = torch.zeros(tree.n_nodes(2), n_images)
+        for depth in range(3):
+            seen = [
+                level.repeat_interleave(tree.n_nodes(depth) // len(level), dim=0)
+                for level in levels[: depth + 1]
+            ]
+            white = torch.cat(seen, dim=2) @ joined[depth].mT
+            total += white.square().sum(dim=2).repeat_interleave(len(total) // len(white), dim=0)
+        return total
+
+    return [
+        (
+            "inverse factors instead of triangular solves, dense",
+            lambda: torch.linalg.solve_triangular(dense, columns, upper=False).square().sum(dim=1),
+            lambda: (embedding @ dense.mT).square().sum(dim=2),
+        ),
+        (
+            "prefixes shared, features gathered for each patch",
+            lambda: (embedding @ dense.mT).square().sum(dim=2),
+            gathered,
+        ),
+        (
+            "what siblings share as one product, no gathers",
+            gathered,
+            lambda: squared_distances(tree, rows, levels),
+        ),
+    ]
+
+
+def around(n_images: int) -> list[Pair]:
+    level = torch.rand(n_images, 64, 56, 56).to(memory_format=torch.channels_last)
+    kept = torch.arange(0, 64, 5)
+    distances = torch.rand(n_images, 56, 56)
+    rows = upsampling_matrix(56, 224, 4.0).float()
+    photos = torch.randint(0, 256, (n_images, 512, 512, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+    pixels = photos[:, :, :224, :224].contiguous(memory_format=torch.channels_last)
+    buffer = torch.empty(n_images, 3, 224, 224).to(memory_format=torch.channels_last)
+    scale = torch.rand(3, 1, 1)
+
+    def filtered() -> list[np.ndarray]:
+        upsampled = functional.interpolate(distances[:, None], size=(224, 224), mode="bilinear")[:, 0]
+        return [gaussian_filter(single, sigma=4) for single in upsampled.numpy()]
+
+    def resized(of: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(of, size=(224, 224), mode="bilinear", antialias=True)
+
+    return [
+        (
+            "channels kept by gather instead of index_select",
+            lambda: level.index_select(1, kept),
+            lambda: select_channels(level, kept),
+        ),
+        (
+            "upsampling and smoothing as one matrix per axis",
+            filtered,
+            lambda: rows @ (distances @ rows.T),
+        ),
+        ("resizing on uint8", lambda: resized(photos.float()), lambda: resized(photos)),
+        (
+            "a buffer reused for the normalised pixels",
+            lambda: torch.mul(pixels, scale).sub_(scale),
+            lambda: torch.mul(pixels, scale, out=buffer).sub_(scale),
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()

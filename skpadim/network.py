@@ -1,0 +1,151 @@
+"""A trunk at work: from pixels to the outputs of its layers, on a device."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk
+
+# The statistics of ImageNet, with which torchvision's weights are trained.
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Network:
+    """A trunk on a device, ready to compute; it may be shared by threads and estimators.
+
+    Parameters
+    ----------
+    trunk : nn.Module
+        See :func:`skpadim.backbones.build_trunk`; it is changed.
+    layers : sequence of str
+        The layers, in the order in which their outputs are returned.
+    device : torch.device
+    precision : str or None
+        Name of the torch dtype to compute in. None: that of the weights.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, layers: Sequence[str], device: torch.device, precision: str | None
+    ) -> None:
+        self.layers = tuple(layers)
+        dtype = None if precision is None else getattr(torch, precision)
+        self._trunk = optimise_trunk(trunk).to(device, dtype)
+        weight = next(self._trunk.parameters(), torch.empty(0))
+        self._device, self._dtype = device, weight.dtype
+        # The last one made serves until another selection comes.
+        narrow = functools.partial(_narrow, self._trunk, self.layers, device)
+        self._narrow = functools.lru_cache(maxsize=1)(narrow)
+        outputs = next(node.args[0] for node in self._trunk.graph.nodes if node.op == "output")
+        #: Names of the graph's nodes that compute the layers, and of all its nodes.
+        self.outputs = tuple(outputs[layer].name for layer in self.layers)
+        self.nodes = frozenset(node.name for node in self._trunk.graph.nodes)
+        self._resume = functools.lru_cache(maxsize=1)(functools.partial(resume_trunk, self._trunk))
+
+    def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
+        """Compute the outputs of the layers.
+
+        Parameters
+        ----------
+        pixels : Tensor of shape (n_images, 3, height, width)
+            uint8, or floats in [0, 1].
+        channels : sequence of ndarray, optional
+            The channels to compute of every layer. Default: all.
+
+        Returns
+        -------
+        list of Tensor of shape (n_images, channels, height, width)
+            One per layer, on the device.
+        """
+        with NETWORK_LOCK, torch.inference_mode():
+            if self._device.type == "cuda":
+                # From pinned memory the copy runs beside the network, without waiting for it.
+                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+            trunk = self._trunk if channels is None else self._narrow(tuple(map(tuple, channels)))
+            return self._in_order(trunk(_normalised(pixels, self._dtype)))
+
+    def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
+        """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
+
+        Parameters
+        ----------
+        known : mapping of str to Tensor of shape (n_images, channels, height, width)
+            By name of the node.
+        """
+        with NETWORK_LOCK, torch.inference_mode():
+            trunk = self._resume(tuple(known))
+            if trunk is None:
+                return None
+            return self._in_order(trunk(*(level.to(self._device, self._dtype) for level in known.values())))
+
+    def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Run once, on a black image of this height and width, to see what the layers give.
+
+        Returns
+        -------
+        list of (int, int, int)
+            Channels, height and width of every layer's output.
+
+        Raises
+        ------
+        ValueError
+            If the network fails on such images, or a layer gives no feature maps.
+        """
+        try:
+            outputs = self.levels(torch.zeros(1, 3, *size, dtype=torch.uint8))
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels ({error}). Choose "
+                "a size that suits it."
+            ) from error
+        for layer, output in zip(self.layers, outputs, strict=True):
+            if getattr(output, "ndim", None) != 4:
+                shape = tuple(getattr(output, "shape", ())) or type(output).__name__
+                raise ValueError(
+                    f"layers: {layer!r} gives {shape}; PaDiM needs layers that give feature maps "
+                    "(n_images, channels, height, width)."
+                )
+        return [(output.shape[1], output.shape[2], output.shape[3]) for output in outputs]
+
+    def _in_order(self, outputs: Mapping[str, Any]) -> list[Tensor]:
+        # A network may compute in half precision; the statistics never do.
+        return [
+            output.float() if getattr(output, "itemsize", 4) < 4 else output
+            for output in (outputs[layer] for layer in self.layers)
+        ]
+
+
+def _narrow(
+    trunk: GraphModule, layers: tuple[str, ...], device: torch.device, channels: tuple[tuple[int, ...], ...]
+) -> GraphModule:
+    keep = {
+        layer: torch.tensor(index, dtype=torch.int64, device=device)
+        for layer, index in zip(layers, channels, strict=True)
+    }
+    return narrow_trunk(trunk, keep)
+
+
+def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bring pixels, uint8 or in [0, 1], to the statistics of ImageNet."""
+    # In half precision the differences of bright pixels would be lost before the network sees them.
+    precise = torch.promote_types(dtype, torch.float32)
+    scale, shift = _scale_and_shift(pixels.dtype == torch.uint8, precise, pixels.device)
+    return torch.mul(pixels, scale).sub_(shift).to(dtype)
+
+
+@functools.cache
+def _scale_and_shift(in_bytes: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return 1 / std and mean / std of every channel, (3, 1, 1); kept, as a GPU waits for new ones."""
+    mean, std = (
+        torch.tensor(values, dtype=dtype)[:, None, None].to(device)
+        for values in (_IMAGENET_MEAN, _IMAGENET_STD)
+    )
+    return 1 / (std * (255 if in_bytes else 1)), mean / std

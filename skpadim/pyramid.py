@@ -1,0 +1,121 @@
+"""FeaturePyramid: what flows between the steps, every layer at its own resolution."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .kernels.prefix import nearest_index
+
+
+class FeaturePyramid:
+    """Embeddings with every layer at its own resolution.
+
+    ``np.asarray`` gives the paper's embedding, in which coarse layers are upsampled to the finest by nearest
+    neighbour and all are concatenated.
+
+    Parameters
+    ----------
+    levels : sequence of ndarray of shape (n_images, channels, height, width)
+        One per layer, in the order of the layers.
+    layer_names : sequence of str, optional
+        Default: "level0", "level1", ...
+    image_size : (int, int), optional
+        Height and width in pixels of the images that the features were computed from. Default: the
+        finest resolution, as if each patch were a pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skpadim import FeaturePyramid
+    >>> pyramid = FeaturePyramid([np.zeros((4, 8, 6, 6)), np.ones((4, 16, 3, 3))])
+    >>> pyramid.shape
+    (4, 24, 6, 6)
+    >>> pyramid[1:3].shape
+    (2, 24, 6, 6)
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[NDArray[Any]],
+        layer_names: Sequence[str] | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
+        self.levels = list(levels)
+        if not self.levels or any(np.ndim(level) != 4 for level in self.levels):
+            raise ValueError(
+                "levels must be arrays of shape (n_images, channels, height, width), at least one; got "
+                f"shapes {[np.shape(level) for level in self.levels]}."
+            )
+        if len({len(level) for level in self.levels}) > 1:
+            raise ValueError(
+                f"levels must have the same number of images; got {[len(v) for v in self.levels]}."
+            )
+        if layer_names is None:
+            layer_names = [f"level{index}" for index in range(len(self.levels))]
+        self.layer_names = tuple(layer_names)
+        if len(self.layer_names) != len(self.levels):
+            raise ValueError(f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}.")
+        height, width = self.shape[2:] if image_size is None else image_size
+        self.image_size = (int(height), int(width))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the paper's embedding: images, all channels, finest height and width."""
+        sizes = np.array([level.shape for level in self.levels])
+        n_channels, (height, width) = sizes[:, 1].sum(), sizes[:, 2:].max(axis=0)
+        return len(self), int(n_channels), int(height), int(width)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions of the paper's embedding."""
+        return 4
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the paper's embedding."""
+        return np.result_type(*self.levels)
+
+    def __len__(self) -> int:
+        return len(self.levels[0])
+
+    def __getitem__(self, key: Any) -> FeaturePyramid:
+        """Return some images: an int (a pyramid of one image), a slice, a mask or indices.
+
+        ``pyramid[key, ...]`` means the same.
+        """
+        if isinstance(key, tuple):
+            if len(key) != 2 or key[1] is not Ellipsis:
+                raise IndexError(f"a FeaturePyramid is indexed by images alone; got {key!r}")
+            key = key[0]
+        if isinstance(key, int | np.integer):
+            index = operator.index(key)
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"image {index} is out of range: there are {len(self)}")
+            key = slice(index % len(self), index % len(self) + 1)
+        elif not isinstance(key, slice):
+            key = np.asarray(key)
+            key = key.astype(np.intp) if key.size == 0 else key
+        return FeaturePyramid([level[key] for level in self.levels], self.layer_names, self.image_size)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a FeaturePyramid becomes an array only by copying: the levels are upsampled")
+        height, width = self.shape[2:]
+        upsampled = []
+        for level in self.levels:
+            rows = nearest_index(level.shape[2], height).numpy()
+            columns = nearest_index(level.shape[3], width).numpy()
+            upsampled.append(np.asarray(level)[:, :, rows[:, None], columns])
+        return np.concatenate(upsampled, axis=1).astype(dtype or self.dtype, copy=False)
+
+    def __repr__(self) -> str:
+        levels = ", ".join(
+            f"{name}: {level.shape[1]}x{level.shape[2]}x{level.shape[3]}"
+            for name, level in zip(self.layer_names, self.levels, strict=True)
+        )
+        return f"FeaturePyramid({len(self)} images; {levels})"
