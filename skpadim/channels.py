@@ -25,8 +25,8 @@ _AUTO_CHANNELS = 100
 class RandomChannelSelector(SelectorMixin, Estimator):
     """Keep a random subset of the channels of an embedding.
 
-    Defard et al. (2020), section III-B: of the concatenated channels of all layers, a random subset serves
-    better than as many principal components, at a fraction of the cost.
+    Defard et al. (2020), section III-B: of the concatenated channels of all layers, a random subset
+    localises anomalies better than as many principal components, at a fraction of the cost.
 
     Parameters
     ----------

@@ -92,6 +92,8 @@ class FeaturePyramid:
             if len(key) != 2 or key[1] is not Ellipsis:
                 raise IndexError(f"a FeaturePyramid is indexed by images alone; got {key!r}")
             key = key[0]
+        if isinstance(key, bool | np.bool_) or (not isinstance(key, slice) and np.ndim(key) > 1):
+            raise IndexError(f"images are picked by an int, a slice, or one row of indices; got {key!r}")
         if isinstance(key, int | np.integer):
             index = operator.index(key)
             if not -len(self) <= index < len(self):

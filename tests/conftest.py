@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from skpadim.datasets import make_inspection_images
+from small import small
+
 _DATA = Path(os.environ.get("SKPADIM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -33,3 +36,13 @@ def _global_random_state_stays(request):
     assert np.array_equal(np.random.get_state()[1], numpy_before), "numpy's global generator moved"
     assert np.random.get_state()[2] == position, "numpy's global generator moved"
     assert torch.equal(torch.random.get_rng_state(), torch_before), "torch's global generator moved"
+
+
+@pytest.fixture(scope="module")
+def photos():
+    return make_inspection_images(30, 10, 12, image_size=64)
+
+
+@pytest.fixture(scope="module")
+def detector(photos):
+    return small().fit(photos.X_train)

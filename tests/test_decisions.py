@@ -14,23 +14,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from plain import draw_pyramid
-from skpadim import PaDiMDetector, PatchGaussian
+from skpadim import PatchGaussian
 from skpadim.datasets import make_inspection_images
-
-
-@pytest.fixture(scope="module")
-def photos():
-    return make_inspection_images(30, 10, 12, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def detector(photos):
-    return small().fit(photos.X_train)
-
-
-def small(**params):
-    defaults = {"weights": None, "image_size": 64, "layers": ("layer1", "layer2"), "n_channels": 12}
-    return PaDiMDetector(**(defaults | params))
+from small import small
 
 
 def test_p_values_count_the_leave_one_out_scores_at_least_as_high(detector, photos):

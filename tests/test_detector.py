@@ -22,27 +22,12 @@ from skpadim import (
     RandomChannelSelector,
 )
 from skpadim.datasets import make_inspection_images
+from small import small
 
 LAYERS = {
     "resnet18": ("layer1", "layer2", "layer3"),
     "squeezenet1_0": ("features.4", "features.8", "features.12"),
 }
-
-
-@pytest.fixture(scope="module")
-def photos():
-    return make_inspection_images(24, 6, 8, image_size=64)
-
-
-@pytest.fixture(scope="module")
-def detector(photos):
-    return small().fit(photos.X_train)
-
-
-def small(**params):
-    """Return a detector on which a fit takes a moment."""
-    defaults = {"weights": None, "image_size": 64, "layers": ("layer1", "layer2"), "n_channels": 12}
-    return PaDiMDetector(**(defaults | params))
 
 
 def plain_features(backbone, images, layers, seed=0):
@@ -106,8 +91,8 @@ def test_decisions_agree_with_each_other(detector, photos):
     assert_allclose(decisions, scores - detector.offset_)
     assert_array_equal(detector.predict(photos.X_test), np.where(decisions >= 0, 1, -1))
     assert_allclose(detector.anomaly_map(photos.X_test).max(axis=(1, 2)), -scores, rtol=1e-6)
-    assert detector.loo_scores_.shape == (24,)
-    assert detector.offset_ == -np.sort(detector.loo_scores_)[24 - 1]  # ceil(25 * 0.95) = 24
+    assert detector.loo_scores_.shape == (30,)
+    assert detector.offset_ == -np.sort(detector.loo_scores_)[30 - 1]  # ceil(31 * 0.95) = 30
 
 
 def test_leave_one_out_equals_refitting_without_the_image(detector, photos):
@@ -169,8 +154,8 @@ def test_same_seed_same_scores_other_seed_others(detector, photos):
 
 def test_cross_validation_and_grid_search(photos):
     X = np.concatenate([photos.X_train, photos.X_test])
-    y = np.concatenate([np.ones(24, dtype=int), photos.y_test])
-    good, test = np.arange(24), np.arange(24, len(X))
+    y = np.concatenate([np.ones(30, dtype=int), photos.y_test])
+    good, test = np.arange(30), np.arange(30, len(X))
     folds = [(good[:16], np.r_[good[16:], test]), (good[8:], np.r_[good[:8], test])]
     scores = cross_val_score(small(false_alarm_rate=0.1), X, y, cv=folds, scoring="roc_auc")
     assert scores.shape == (2,) and np.isfinite(scores).all()

@@ -86,7 +86,8 @@ def test_an_int_gives_a_pyramid_of_one_image(key):
 
 
 @pytest.mark.parametrize(
-    "key", [6, -7, 99, [0, 6], [0.5], "a", MASK[:-1], (0, 1), (..., 0), (slice(2), slice(2)), None]
+    "key",
+    [6, -7, 99, [0, 6], [0.5], "a", MASK[:-1], (0, 1), (..., 0), (slice(2), slice(2)), None, True, [[0, 1]]],
 )
 def test_what_is_no_image_is_refused(key):
     with pytest.raises(IndexError):
