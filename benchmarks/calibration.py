@@ -27,10 +27,10 @@ HEADER = """# Thresholds from good images alone
 Made by `python benchmarks/calibration.py --data DIR --weights FILE --output docs/results/calibration.md` on
 drawn flanges and, with `--data`, on photos of magnetic tiles (Huang, Qiu, Yuan, 2018).
 
-How to read it: a method is honest where its false alarms are near the nominal rate, and the better of two honest
-ones detects more. Where a fifth of the images is too few for the rate (*), the held-out threshold is the largest of
-a few scores: it flags more good photos than asked for, and more defects with them. The last two columns compare the
-fits at equal false alarms.
+How to read it: a method is honest where its false alarms are near the nominal rate, and the better of two
+honest ones detects more. Where a fifth of the images is too few for the rate (*), the held-out threshold is
+the largest of a few scores: it flags more good photos than asked for, and more defects with them. The last
+two columns compare the fits at equal false alarms.
 
 """
 METHODS = ("naive", "held-out", "leave-one-out")

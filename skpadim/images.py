@@ -8,13 +8,11 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,10 +20,10 @@ from PIL import Image
 
 from .cache import digest
 from .decoding import LARGEST_UINT16, decode, pass_its_files, quote
+from .threads import map_ahead
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Size: TypeAlias = tuple[int, int]
-Result = TypeVar("Result")
 
 # Resizing in float32 overshoots [0, 1] by a few units in the last place: clamped, not refused.
 _ROUNDING = 1e-6
@@ -151,7 +149,7 @@ class Images:
         ValueError
             If an image cannot be read; the message names it.
         """
-        yield from _map_ahead(self._digest, range(len(self)), 4 * n_jobs, n_jobs)
+        yield from map_ahead(self._digest, range(len(self)), 4 * n_jobs, n_jobs)
 
     def _digest(self, index: int) -> str:
         item: Any = self._source[index]
@@ -174,8 +172,8 @@ class Images:
         """Yield all images in order, resized (antialiased bilinear), then cropped at the centre.
 
         While the caller works on a batch, threads decode the next one, and nothing beyond it. They
-        end with the iterator: exhausted, closed, let go, or stopped by an error. Arrays and tensors
-        need no decoding and start no thread. An image's pixels do not depend on its batch.
+        end with their work, and at once if the iterator is closed or let go, or an image is bad. Arrays
+        and tensors need no decoding and start no thread. An image's pixels do not depend on its batch.
 
         Parameters
         ----------
@@ -213,7 +211,7 @@ class Images:
             return _as_rgb(_resize(pixels, image_size), window), (height, width)
 
         if isinstance(self._source, list) and not all(map(_is_array, self._source)):
-            loaded = _map_ahead(load, indices, max(batch_size, n_jobs), n_jobs)
+            loaded = map_ahead(load, indices, max(batch_size, n_jobs), n_jobs)
         else:
             loaded = (load(index) for index in indices)
         with closing(loaded):
@@ -408,30 +406,3 @@ def _collate(loaded: Iterable[tuple[torch.Tensor, Size]], start: int) -> ImageBa
     if len({image.dtype for image in images}) > 1:
         images = tuple(i if i.is_floating_point() else i / 255 for i in images)
     return ImageBatch(torch.cat(images).permute(0, 3, 1, 2), start, list(sizes))
-
-
-def _map_ahead(
-    function: Callable[[int], Result], items: Iterable[int], ahead: int, n_threads: int
-) -> Generator[Result]:
-    """Map in threads, in order, with at most `ahead` results under way or waiting to be taken.
-
-    No thread outlives its work: each pool ends with its `ahead` items. One pool for all would wait for
-    more as long as this generator is suspended, and the traceback of an interrupted caller keeps it so.
-    """
-    remaining = iter(items)
-
-    def start() -> tuple[ThreadPoolExecutor, deque[Future[Result]]]:
-        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="skpadim-images")
-        results = deque(pool.submit(function, item) for item in islice(remaining, ahead))
-        pool.shutdown(wait=False)
-        return pool, results
-
-    pool, results = start()
-    try:
-        while results:
-            result = results.popleft().result()
-            if not results:
-                pool, results = start()
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -89,7 +89,7 @@ def no_stray_threads():
     yield
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        left = [t.name for t in threading.enumerate() if t.name.startswith("skpadim-images")]
+        left = [t.name for t in threading.enumerate() if t.name.startswith("skpadim")]
         if not left:
             return
         time.sleep(0.005)
@@ -186,7 +186,7 @@ class TestArrays:
         for X in (draw(4, 20, 20, 3), [draw(9, 9), torch.zeros(3, 5, 5)]):
             batches = check_images(X).batches(2, SIZE, None, 2)
             next(batches)
-            assert not any(t.name.startswith("skpadim-images") for t in threading.enumerate())
+            assert not any(t.name.startswith("skpadim") for t in threading.enumerate())
 
     def test_floats_just_outside_are_clamped(self):
         X = np.full((2, *SIZE, 3), 1.0, dtype=np.float32)

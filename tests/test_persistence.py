@@ -122,6 +122,16 @@ def test_paths_and_devices_come_back_as_strings(tmp_path):
     assert joblib.load(tmp_path / "detector.joblib").weights == str(path)
 
 
+def test_memory_goes_through_as_a_path(tmp_path):
+    """A joblib.Memory is of types that are not ours to trust."""
+    detector = small_detector(memory=tmp_path / "features").fit(photos(12))
+    loaded = skops_io.loads(skops_io.dumps(detector), trusted=TRUSTED_TYPES)
+    assert loaded.memory == str(tmp_path / "features")
+    data = skops_io.dumps(small_detector(memory=joblib.Memory(tmp_path)))
+    with pytest.raises(skops_exceptions.UntrustedTypesFoundException, match=r"joblib\.memory\.Memory"):
+        skops_io.loads(data, trusted=TRUSTED_TYPES)
+
+
 def test_unfitted_detector_goes_through():
     loaded = skops_io.loads(skops_io.dumps(small_detector()), trusted=TRUSTED_TYPES)
     assert loaded.get_params() == small_detector().get_params()

@@ -1,0 +1,68 @@
+"""What surrounds the code: what an import costs, and whether the documents name what is there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import skpadim
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").glob("*.md"))
+
+
+def test_importing_loads_nothing_but_what_every_fit_needs():
+    """torchvision, pictures, data frames, safe files and image formats wait until they are asked for.
+
+    scikit-learn itself takes much at import; what it, torch and Pillow's core bring is not counted.
+    """
+    script = """
+import sys
+import PIL.ImageOps, scipy.linalg, scipy.ndimage, torch
+import sklearn.callback, sklearn.feature_selection, sklearn.pipeline
+before = set(sys.modules)
+import skpadim
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
+print(*[name for name in sys.modules if name in {
+    "PIL.PngImagePlugin", "matplotlib", "skops", "torch._dynamo", "torchvision"}])
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["skpadim", ""]
+
+
+def test_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {skpadim.__version__}\n" in citation
+    assert f"\n## [{skpadim.__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_what_is_there(document):
+    text = document.read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = re.findall(r"^make ((?:\w+=\S+ )?\w+)|`make ((?:\w+=\S+ )?\w+)`", text, re.MULTILINE)
+    for command in filter(None, sum(commands, ())):
+        assert command.split()[-1] in targets, f"make {command}"
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        generated = link.startswith(("auto_examples/", "generated/"))
+        assert ":" in link or generated or (document.parent / link).exists(), link
+    for path in re.findall(r"`(?:\.venv/bin/python )?((?:benchmarks|examples|tests|skpadim)/[\w/.]+)", text):
+        assert "NAME" in path or (ROOT / path).exists(), path
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for named in re.findall(r"(?:skpadim|\.)\[([\w,]+)\]`?", text):
+        assert set(named.split(",")) <= set(extras), named
+
+
+def test_rooms_on_the_map_are_the_modules():
+    rooms = re.search(r"skpadim/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
+    mapped = {line.split()[0] for line in rooms.splitlines()}
+    modules = {path.name for path in (ROOT / "skpadim").glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.parent.name}/" for path in (ROOT / "skpadim").glob("*/__init__.py")}
+    assert mapped == modules | folders
