@@ -15,10 +15,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_n_features,
-    assert_all_finite,
     check_is_fitted,
-    validate_data,
 )
 from torch import Tensor
 
@@ -29,7 +26,7 @@ from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid
+from .pyramid import FeaturePyramid, check_pyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -434,24 +431,9 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
             yield self.distances(levels)
 
     def _check(self, X: Any, *, reset: bool) -> FeaturePyramid:
-        """Check X and make it a pyramid: an array of two dimensions is one patch."""
-        if isinstance(X, FeaturePyramid):
-            _check_n_features(self, X, reset=reset)
-            for name, level in zip(X.layer_names, X.levels, strict=True):
-                assert_all_finite(level, input_name=f"X, layer {name!r},")
-            floats = [v if v.dtype in (np.float32, np.float64) else v.astype(float) for v in X.levels]
-            pyramid = FeaturePyramid(floats, X.layer_names, X.image_size)
-            if not len(pyramid):
-                raise ValueError("Found n_samples=0 image(s) in X, at least 1 is needed.")
-        else:
-            dtypes = [np.float64, np.float32]
-            X = validate_data(self, X, reset=reset, dtype=dtypes, allow_nd=True)
-            if X.ndim not in (2, 4):
-                raise ValueError(
-                    f"X has shape {X.shape}; expected a FeaturePyramid or an array (n, channels, h, w) or "
-                    "(n, channels)."
-                )
-            pyramid = FeaturePyramid([X[:, :, None, None] if X.ndim == 2 else X])
+        pyramid = check_pyramid(self, X, reset=reset)
+        if not len(pyramid):
+            raise ValueError("Found n_samples=0 image(s) in X, at least 1 is needed.")
         shapes = [level.shape[1:] for level in pyramid.levels]
         if not reset and shapes != self.level_shapes_:
             raise ValueError(

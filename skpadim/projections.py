@@ -15,15 +15,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    _check_n_features,
     assert_all_finite,
     check_is_fitted,
-    validate_data,
 )
 
 from .channels import resolve_n_channels
 from .kernels.prefix import nearest_index
-from .pyramid import FeaturePyramid
+from .pyramid import FeaturePyramid, check_pyramid
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 
@@ -75,20 +73,7 @@ class _Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, 
         return level[:, :, 0, 0] if np.asarray(X).ndim == 2 else level
 
     def _check(self, X: Any, *, reset: bool) -> FeaturePyramid:
-        """Check X and make it a pyramid: an array of two dimensions is one patch."""
-        if isinstance(X, FeaturePyramid):
-            _check_n_features(self, X, reset=reset)
-            floats = [level.astype(np.result_type(level, np.float32), copy=False) for level in X.levels]
-            pyramid = FeaturePyramid(floats, X.layer_names, X.image_size)
-        else:
-            dtypes = [np.float64, np.float32]
-            X = validate_data(self, X, reset=reset, dtype=dtypes, allow_nd=True)
-            if X.ndim not in (2, 4):
-                raise ValueError(
-                    f"X has shape {X.shape}; expected a FeaturePyramid or an array (n, channels, h, w) or "
-                    "(n, channels)."
-                )
-            pyramid = FeaturePyramid([X[:, :, None, None] if X.ndim == 2 else X])
+        pyramid = check_pyramid(self, X, reset=reset)
         if reset:
             self.level_channels_ = [level.shape[1] for level in pyramid.levels]
             self._n_features_out = resolve_n_channels(self.n_channels, sum(self.level_channels_))
@@ -222,11 +207,11 @@ class PCAChannelReducer(_Projection):
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_channels, n_features_in_), float64
+    components_ : ndarray of shape (n_channels, n_features), float64
         Orthonormal rows, in order of decreasing variance; the largest entry of each is positive.
     explained_variance_, explained_variance_ratio_ : ndarray of shape (n_channels,)
         Variance of the patches along each component, and its share of all variance.
-    mean_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
         Mean of the patches.
     level_channels_ : list of int
         Channels of every layer before the projection.

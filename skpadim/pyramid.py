@@ -1,4 +1,4 @@
-"""FeaturePyramid: what flows between the steps, every layer at its own resolution."""
+"""What flows between the steps: FeaturePyramid, every layer at its own resolution."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_n_features, assert_all_finite, validate_data
 
 from .kernels.prefix import nearest_index
 
@@ -121,3 +123,40 @@ class FeaturePyramid:
             for name, level in zip(self.layer_names, self.levels, strict=True)
         )
         return f"FeaturePyramid({len(self)} images; {levels})"
+
+
+def check_pyramid(estimator: BaseEstimator, X: Any, *, reset: bool) -> FeaturePyramid:
+    """Check the features that a step was given, and make them a pyramid of floats.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        The step, which counts its input features.
+    X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+        An array of two dimensions is one patch.
+    reset : bool
+        Whether this is a fit.
+
+    Returns
+    -------
+    FeaturePyramid
+        Of float32 or float64, finite.
+
+    Raises
+    ------
+    ValueError
+        If X is none of these or not finite, or has another number of channels than in the fit.
+    """
+    if not isinstance(X, FeaturePyramid):
+        X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], allow_nd=True)
+        if X.ndim not in (2, 4):
+            raise ValueError(
+                f"X has shape {X.shape}; expected a FeaturePyramid or an array (n, channels, h, w) or "
+                "(n, channels)."
+            )
+        return FeaturePyramid([X[:, :, None, None] if X.ndim == 2 else X])
+    _check_n_features(estimator, X, reset=reset)
+    for name, level in zip(X.layer_names, X.levels, strict=True):
+        assert_all_finite(level, input_name=f"X, layer {name!r},")
+    levels = [level.astype(np.result_type(level, np.float32), copy=False) for level in X.levels]
+    return FeaturePyramid(levels, X.layer_names, X.image_size)

@@ -1,0 +1,32 @@
+"""The trunk alone: what no PaDiM can be faster than."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from skpadim.backbones import build_trunk, optimise_trunk
+
+from . import shared
+
+
+class Contender(shared.Contender):
+    def __init__(self, setting: shared.Setting) -> None:
+        super().__init__(setting)
+        trunk = build_trunk(setting.backbone, shared.LAYERS, setting.weights, seed=0)
+        self.trunk = optimise_trunk(trunk).to(setting.device)
+
+    def prepare(self, photos: np.ndarray) -> Any:
+        return super().prepare(photos).contiguous(memory_format=torch.channels_last)
+
+    def fit(self, batches: shared.Batches) -> None:
+        for batch in batches:
+            self.score(batch)
+
+    @torch.inference_mode()
+    def score(self, images: torch.Tensor) -> None:
+        self.trunk(images.to(self.setting.device))
+        if self.setting.device.startswith("cuda"):
+            torch.cuda.synchronize()

@@ -1,0 +1,115 @@
+"""The other side of peers_worker.py: environments for the peers, and calls with a limit on their time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers_contenders import MODULES
+
+#: What is installed for whom; the others run where this runs.
+REQUIREMENTS = {"anomalib": "anomalib>=2.7", "anomavision": "anomavision[cpu]>=3.6"}
+WORKER = Path(__file__).with_name("peers_worker.py")
+_START_SECONDS = 300
+_A_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+){2,}[/\\]?")
+
+
+class FailedError(Exception):
+    """A contender did not do what it was asked to; the message is for the report."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_A_PATH.sub("...", message)[:160])
+
+
+def find_python(name: str, environments: Path) -> Path:
+    """Return a contender's interpreter; its environment is made if need be."""
+    if name not in REQUIREMENTS:
+        return Path(sys.executable)
+    folder = (environments / name).absolute()
+    python = folder / "bin" / "python"
+    # The same torch for all: what differs is not it.
+    wanted = [REQUIREMENTS[name], f"torch=={torch.__version__.split('+')[0]}"]
+    installed = folder / ".installed"
+    if not installed.exists() or installed.read_text() != "\n".join(wanted):
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        if uv is None:
+            raise FailedError("no uv to install it with; `make environment` puts it into .venv")
+        print(f"Installing {name} (with torch about 5 GB)", file=sys.stderr, flush=True)
+        _run([uv, "venv", "--clear", "--python", sys.executable, str(folder)])
+        _run([uv, "pip", "install", "--upgrade", "--python", str(python), *wanted])
+        installed.write_text("\n".join(wanted))
+    return python
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        raise FailedError(f"could not be installed: {last.strip(' ╰─▶│')}")
+
+
+class Process:
+    """A contender's process. A call that fails leaves it usable; one past the time limit ends it."""
+
+    def __init__(self, name: str, folder: Path, threads: int, environments: Path) -> None:
+        assert name in MODULES
+        self.ended: str | None = None
+        pins = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        python = find_python(name, environments)
+        self._log = (folder / f"{name}.log").open("w")
+        self._process = subprocess.Popen(
+            [str(python), str(WORKER), name, str(folder)],
+            env=os.environ | pins,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+
+    def wait_until_ready(self) -> None:
+        """Wait for the imports, or raise FailedError."""
+        self._answer(_START_SECONDS)
+
+    def call(self, method: str, *arguments: Any, cap: float) -> Any:
+        """Return what a method of peers_worker.Worker returns, or raise FailedError."""
+        if self.ended is None:
+            assert self._process.stdin
+            try:
+                print(json.dumps([method, *arguments]), file=self._process.stdin, flush=True)
+            except BrokenPipeError:
+                self._died()
+            return self._answer(cap)
+        raise FailedError(self.ended)
+
+    def _answer(self, cap: float) -> Any:
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], cap)
+        if not ready:
+            self.ended = f"> {cap:g} s"
+            self._process.kill()
+            raise FailedError(self.ended)
+        line = self._process.stdout.readline()
+        if not line:
+            self._died()
+        answer = json.loads(line)
+        if "error" in answer:
+            raise FailedError(answer["error"])
+        return answer["value"]
+
+    def _died(self) -> None:
+        status = self._process.wait()
+        self.ended = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        raise FailedError(self.ended)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()

@@ -1,0 +1,155 @@
+"""What benchmarks/peers.py measured, kept cell by cell and written as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+NOTES = """\
+- trunk: skpadim's, batch norms folded and channels last, to the third layer; normalised tensors in,
+  channels last. Its fit is one pass over the images.
+- skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
+  scores that set the threshold.
+- Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
+  files all but skpadim read one file after the other with Pillow and torchvision's transforms, as the peers'
+  documents do, while skpadim decodes in two threads.
+- Every fit but the trunk's includes building the network from a state-dict file. Weights are random, and the
+  same for all; so are the channels.
+- anomalib adds another 0.00001 to the variances, which shows in its map difference.
+- reference: the formulas of the first public implementation in plain NumPy and SciPy; its inverses are taken
+  in the fit, not when scoring.
+- Contenders run in turns, each in a process of its own. Times are medians over the turns, ratios the medians
+  of the ratios to the trunk in the same turn. A fit of more than 30 s is timed once.
+- Peak memory is the process's resident memory at its highest (VmHWM) minus what imports and photos take; on a
+  GPU, the host's alone. "With scoring" is after a fit on the smallest number of images and all the scoring.
+- On disk: what was fitted, without the network, as each library saves it.
+- The map difference is the largest of any patch of four images, relative, before upsampling and smoothing."""
+
+
+class Results:
+    """Values, one per turn, and failures of every contender and measure."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str], list[float]] = {}
+        self.failures: dict[tuple[str, str], str] = {}
+        self.versions: dict[str, str] = {}
+
+    def add(self, name: str, measure: str, value: float) -> None:
+        self.values.setdefault((name, measure), []).append(value)
+
+    def fail(self, name: str, measure: str, message: str) -> None:
+        self.failures.setdefault((name, measure), message)
+
+    def failed(self, name: str, measure: str) -> bool:
+        return (name, measure) in self.failures
+
+    def median(self, name: str, measure: str) -> float:
+        return statistics.median(self.values[name, measure])
+
+    def ratio(self, name: str, measure: str, to: str) -> float | None:
+        pairs = zip(self.values.get((name, measure), []), self.values.get((to, measure), []), strict=False)
+        ratios = [value / base for value, base in pairs]
+        return statistics.median(ratios) if ratios else None
+
+    def cell(self, name: str, measure: str, form: str, scale: float = 1.0) -> str:
+        if message := self.failures.get((name, measure)):
+            return message if message.startswith(">") or message == "out of memory" else "failed"
+        if (name, measure) not in self.values:
+            return "-"
+        return format(scale * self.median(name, measure), form)
+
+    def timed_cell(self, name: str, measure: str, form: str, scale: float = 1.0) -> str:
+        """Return a time and, in brackets, its ratio to the trunk's."""
+        cell = self.cell(name, measure, form, scale)
+        ratio = None if self.failed(name, measure) else self.ratio(name, measure, "trunk")
+        return cell if ratio is None or name == "trunk" else f"{cell} ({ratio:.2f})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def fit_table(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    head = ["fit"]
+    head += [f"{size:,} images, s" for size in sizes] + [f"peak at {size:,}, MB" for size in sizes]
+    rows = [
+        [name]
+        + [results.timed_cell(name, f"fit {size}", ".2f") for size in sizes]
+        + [results.cell(name, f"peak {size}", ",.0f") for size in sizes]
+        + [results.cell(name, "disk", ",.1f")]
+        for name in names
+    ]
+    return table([*head, "on disk, MB"], rows)
+
+
+def score_table(results: Results, names: Sequence[str]) -> list[str]:
+    times = {
+        "score": "batch of 32, ms per image",
+        "score_singly": "single image, ms",
+        "png": "PNG files, 256 px, ms per image",
+        "jpeg": "JPEG files, 1,024 px, ms per image",
+    }
+    rows = [
+        [name]
+        + [results.timed_cell(name, measure, ".2f", 1000) for measure in times]
+        + [results.cell(name, "peak", ",.0f"), results.cell(name, "difference", ".1e")]
+        for name in names
+    ]
+    return table(["score", *times.values(), "peak with scoring, MB", "map difference"], rows)
+
+
+def peers_against_skpadim(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Say how many times as long as skpadim the others take."""
+    measures = [f"fit {size}" for size in sizes] + ["score", "score_singly", "png", "jpeg"]
+    heads = [f"fit, {size:,}" for size in sizes] + ["batch of 32", "single image", "PNG files", "JPEG files"]
+    rows = []
+    for name in names:
+        ratios = [results.ratio(name, measure, "skpadim") for measure in measures]
+        if name not in ("trunk", "skpadim") and any(ratios):
+            rows.append([name, *("-" if ratio is None else f"{ratio:.1f}" for ratio in ratios)])
+    return table(["times skpadim's", *heads], rows) if rows else []
+
+
+def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting: str, base: str) -> str:
+    failures = [f"- {name}, {measure}: {text}" for (name, measure), text in results.failures.items()]
+    parts = [
+        ["# Beside every peer"],
+        [f"Made by `{command()}` on {machine()}. {setting}"],
+        ["In brackets: the ratio to the trunk alone."],
+        fit_table(results, names, sizes),
+        [*score_table(results, names)],
+        peers_against_skpadim(results, names, sizes),
+        [f"Map differences are from {base}'s maps."] if base else [],
+        ["## What was measured"],
+        NOTES.splitlines(),
+        ["## What failed"] if failures else [],
+        failures,
+        ["## Versions"],
+        [f"- {name}: {text}" for name, text in results.versions.items()],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def command() -> str:
+    """Return the command line, without the folders of this machine."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if not skip and not word.startswith("--environments"):
+            words.append(Path(word).name if Path(word).is_absolute() else word)
+        skip = word == "--environments"
+    return shlex.join(["python", "benchmarks/peers.py", *words])
+
+
+def machine() -> str:
+    cpus = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.machine()} machine, {memory:.0f} GB of memory"
+    gpu = f" and an {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{cpus} cores of an {system}{gpu}, {platform.system()}"

@@ -1,0 +1,123 @@
+"""A contender in a process of its own: it answers calls, a line of JSON each, with a value or an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peers_contenders import MODULES, shared
+
+# Images scored one by one in a run, and images whose distances are compared.
+N_SINGLE = 8
+N_COMPARED = 4
+
+
+class Worker:
+    """The calls; seconds, megabytes and names of files go back."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.setting = shared.Setting.read(folder)
+        torch.set_num_threads(self.setting.threads)
+        self.make: type[shared.Contender] = import_module(f"peers_contenders.{MODULES[name]}").Contender
+        self.name = name
+        # Before memory is looked at: what all have in common.
+        self.good, self.test = (np.load(folder / f"{photos}.npy") for photos in ("good", "test"))
+        self.before = memory("VmRSS")
+        self.contender: shared.Contender | None = None
+        if self.setting.memory is not None:
+            most = memory("VmSize") + int(1000 * self.setting.memory)
+            resource.setrlimit(resource.RLIMIT_AS, (most * 10**6, most * 10**6))
+
+    def versions(self) -> dict[str, str]:
+        return {"Python": platform.python_version()} | {name: version(name) for name in self.make.packages}
+
+    def fit(self, size: int) -> float:
+        # What an earlier fit left must not count as memory of this one.
+        self.contender = None
+        self.contender = self.make(self.setting)
+        batches = shared.Batches(self.good[:size], self.contender.prepare)
+        return seconds(lambda: self.contender.fit(batches)) - batches.seconds
+
+    def score(self) -> float:
+        images = self.contender.prepare(self.test)
+        return seconds(lambda: self.contender.score(images)) / len(self.test)
+
+    def score_singly(self) -> float:
+        images = [self.contender.prepare(self.test[[index]]) for index in range(N_SINGLE)]
+        return seconds(lambda: [self.contender.score(image) for image in images]) / N_SINGLE
+
+    def score_files(self, kind: str) -> float:
+        paths = sorted((self.setting.folder / kind).iterdir())
+        return seconds(lambda: self.contender.score_files(paths)) / len(paths)
+
+    def peak(self) -> int:
+        """Return the largest memory so far, above imports and photos, in megabytes."""
+        return memory("VmHWM") - self.before
+
+    def size_on_disk(self) -> float:
+        path = self.setting.folder / f"{self.name}.fitted"
+        self.contender.save(path)
+        megabytes = path.stat().st_size / 1e6
+        path.unlink()
+        return megabytes
+
+    def distances(self) -> str:
+        path = self.setting.folder / f"{self.name}.npy"
+        images = self.contender.prepare(self.test[:N_COMPARED])
+        np.save(path, self.contender.distances(images).double().cpu())
+        return str(path)
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def memory(field: str) -> int:
+    """Return a field of the kernel's account of this process, in megabytes."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) * 1024 // 10**6
+
+
+def reason(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    first = (str(error).strip() or "no message").splitlines()[0]
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in first:
+        return "out of memory"
+    return f"{type(error).__name__}: {first}"
+
+
+def work(name: str, folder: Path) -> None:
+    answers = sys.stdout
+
+    def answer(function: Callable[[], Any]) -> Any:
+        """Send the value or the error, and return the value."""
+        value, error = None, None
+        try:
+            value = function()
+        except Exception as raised:
+            error = reason(raised)
+        print(json.dumps({"error": error} if error else {"value": value}), file=answers, flush=True)
+
+    with contextlib.redirect_stdout(sys.stderr):
+        started: list[Worker] = []
+        answer(lambda: started.append(Worker(name, folder)))
+        for line in sys.stdin if started else ():
+            call, *arguments = json.loads(line)
+            answer(lambda call=call, arguments=arguments: getattr(started[0], call)(*arguments))
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,103 @@
+"""The command that measures skpadim beside its peers, as far as it runs without their environments."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from numpy.testing import assert_allclose
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+_REASON = "the benchmarks are not in this distribution"
+peers = pytest.importorskip("peers", reason=_REASON)
+processes = pytest.importorskip("peers_processes", reason=_REASON)
+reporting = pytest.importorskip("peers_report", reason=_REASON)
+
+TINY = ["--sizes", "8", "--image-size", "64", "--n-channels", "20", "--repeats", "1", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What contenders share, drawn small."""
+    folder = tmp_path_factory.mktemp("peers")
+    options = peers.parse(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "N_DRAWN_FILES", 1)
+        peers.draw(folder, options, options.sizes)
+    return folder
+
+
+@pytest.fixture
+def process(folder, tmp_path):
+    process = processes.Process("trunk", folder, 1, tmp_path)
+    yield process
+    process.end()
+
+
+def rows_of(text, head):
+    """Return the cells of a table in Markdown, row by row, by the first cell."""
+    lines = text[text.index(f"| {head} |") :].split("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+def test_every_contender_without_an_environment_fills_its_row(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(peers, "N_DRAWN_FILES", 1)
+    output = tmp_path / "peers.md"
+    names = ["trunk", "skpadim", "reference"]
+    peers.main([*TINY, "--contenders", *names, "--output", str(output)])
+    text = output.read_text()
+    assert text in capsys.readouterr().out
+    assert str(tmp_path) not in text
+    assert "What failed" not in text
+    fits, scores = rows_of(text, "fit"), rows_of(text, "score")
+    assert list(fits) == list(scores) == names
+    for row in (*fits.values(), *scores.values()):
+        for measure, cell in list(row.items())[1:]:
+            absent = measure in ("on disk, MB", "map difference") and row is not fits["skpadim"]
+            assert absent or float(cell.split(" (")[0].replace(",", "")) > 0, (measure, cell)
+    # skpadim's maps before smoothing are the plain formulas'.
+    assert 0 < float(scores["skpadim"]["map difference"]) < 1e-4
+    assert scores["reference"]["map difference"] == "-"
+
+
+def test_a_call_past_its_time_ends_the_process(process):
+    process.wait_until_ready()
+    for _ in range(2):
+        with pytest.raises(processes.FailedError, match=r"> 1e-06 s"):
+            process.call("fit", 8, cap=1e-6)
+
+
+def test_an_error_is_named_and_leaves_the_process_usable(process):
+    process.wait_until_ready()
+    with pytest.raises(processes.FailedError, match="AttributeError"):
+        process.call("score", cap=60)  # before a fit
+    assert process.call("fit", 8, cap=60) > 0
+    assert process.call("peak", cap=60) >= 0
+
+
+def test_a_peer_that_cannot_be_installed_is_reported(monkeypatch, tmp_path):
+    monkeypatch.setattr(processes.shutil, "which", lambda name, path: None)
+    results = reporting.Results()
+    options = peers.parse([*TINY, "--environments", str(tmp_path)])
+    assert not peers.is_ready("anomalib", options, results)
+    text = reporting.report(results, ["anomalib"], [8], "", "")
+    assert rows_of(text, "fit")["anomalib"]["8 images, s"] == "failed"
+    assert "no uv" in text
+
+
+def test_no_path_of_the_machine_is_reported():
+    error = processes.FailedError("cannot open /somewhere/on this/machine.pth: 3/4 read")
+    assert str(error) == "cannot open ... this/machine.pth: 3/4 read"
+
+
+def test_ratios_are_of_the_same_turn():
+    results = reporting.Results()
+    for trunk, own in ((1.0, 2.0), (10.0, 30.0), (2.0, 2.0)):
+        results.add("trunk", "score", trunk)
+        results.add("skpadim", "score", own)
+    assert results.timed_cell("skpadim", "score", ".1f") == "2.0 (2.00)"
+    assert_allclose(results.ratio("trunk", "score", "skpadim"), 0.5)
