@@ -1,0 +1,194 @@
+"""Photos and masks for `paper_tables.py`, as the network sees them: aligned, or turned at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from sklearn.utils import Bunch
+from torchvision.transforms.v2 import InterpolationMode, functional
+
+from skpadim.datasets import (
+    load_btad,
+    load_inspection_folder,
+    load_mvtec_ad,
+    load_shanghaitech,
+    load_visa,
+    read_mask,
+)
+from skpadim.images import centre_window, check_images
+from skpadim.masks import check_pairs
+
+Mask = NDArray[np.bool_] | None
+
+TITLES = {
+    "mvtec_ad": "MVTec AD",
+    "visa": "VisA",
+    "btad": "BTAD",
+    "shanghaitech": "ShanghaiTech Campus",
+    "folder": "photos in a folder",
+}
+_LOADERS: dict[str, Callable[..., Bunch]] = {
+    "mvtec_ad": load_mvtec_ad,
+    "visa": load_visa,
+    "btad": load_btad,
+}
+# What a category's folder holds.
+_SIGNS = {"mvtec_ad": "train/good", "visa": "Data/Images", "btad": "train/ok", "folder": "train/good"}
+# Degrees; the paper's section IV-A.
+_LARGEST_ANGLE = 10
+
+
+def find_categories(dataset: str, root: Path) -> list[str]:
+    """List what a data set's folder holds; a folder of one product is a category by itself, "."."""
+    if dataset == "shanghaitech":
+        return sorted(set(_cameras(load_shanghaitech(root).X_train)))
+    sign = _SIGNS[dataset]
+    if dataset == "folder" and (root / sign).is_dir():
+        return ["."]
+    found = sorted(path.name for path in root.iterdir() if (path / sign).is_dir()) if root.is_dir() else []
+    if not found:
+        raise ValueError(f"there is no <category>/{sign} in {str(root)!r}; expected {TITLES[dataset]}.")
+    return found
+
+
+def choose_categories(dataset: str, root: Path, wanted: Sequence[str] | None) -> list[str]:
+    """Return the categories asked for, or all, and refuse those that are not there."""
+    found = find_categories(dataset, root)
+    if wanted is None:
+        return found
+    if unknown := [category for category in wanted if category not in found]:
+        raise ValueError(
+            f"categories: there is no {unknown[0]!r} in {str(root)!r}; it holds {', '.join(found)}."
+        )
+    return list(wanted)
+
+
+def load_photos(
+    dataset: str, root: Path, category: str, max_train: int | None, max_test: int | None
+) -> Bunch:
+    """Load a category; at most so many photos, evenly spaced."""
+    if dataset == "folder":
+        photos = load_inspection_folder(root / category)
+    elif dataset == "shanghaitech":
+        photos = _of_camera(load_shanghaitech(root), category)
+    else:
+        photos = _LOADERS[dataset](root, category)
+    if set(photos.y_test) != {1, -1}:
+        raise ValueError(
+            f"{str(root / category)!r} has {np.sum(photos.y_test == 1)} good and "
+            f"{np.sum(photos.y_test == -1)} defective photos to test on; expected some of both."
+        )
+    tested = _spaced(len(photos.y_test), max_test)
+    return Bunch(
+        X_train=photos.X_train[_spaced(len(photos.X_train), max_train)],
+        X_test=photos.X_test[tested],
+        y_test=photos.y_test[tested],
+        masks_test=photos.masks_test[tested],
+    )
+
+
+def read_masks(photos: Bunch, labelled: bool) -> list[Mask]:
+    """Read the masks at the size of their photos, and refuse those of another size or with other values.
+
+    `labelled` masks may hold any number for a defect.
+    """
+    return list(_checked_masks(photos, labelled))
+
+
+def _checked_masks(photos: Bunch, labelled: bool) -> Iterator[Mask]:
+    for photo, source in zip(photos.X_test, photos.masks_test, strict=True):
+        mask = read_mask(source)
+        if mask is not None:
+            with Image.open(photo) as image:
+                width, height = ImageOps.exif_transpose(image).size
+            if mask.shape != (height, width):
+                raise ValueError(
+                    f"the mask {str(source)!r} has {mask.shape[0]} x {mask.shape[1]} pixels, its photo "
+                    f"{str(photo)!r} {height} x {width}; expected the same size."
+                )
+            if not labelled:
+                next(check_pairs([source], [np.zeros(mask.shape)]))  # refuses what is not binary
+        yield mask
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a photo is turned, and which part of it is cut out."""
+
+    angle: float
+    top: int
+    left: int
+
+
+def centre_placements(n_photos: int, image_size: int, crop_size: int) -> list[Placement]:
+    """Return the placements of aligned photos: upright, cut out at the centre."""
+    rows, columns = centre_window((image_size, image_size), (crop_size, crop_size))
+    return [Placement(0.0, rows.start, columns.start)] * n_photos
+
+
+def draw_placements(n_photos: int, image_size: int, crop_size: int, seed: Sequence[int]) -> list[Placement]:
+    """Draw a rotation within 10 degrees and a place of the crop for each photo."""
+    rng = np.random.default_rng(seed)
+    angles = rng.uniform(-_LARGEST_ANGLE, _LARGEST_ANGLE, n_photos)
+    corners = rng.integers(0, image_size - crop_size, (n_photos, 2), endpoint=True)
+    return [Placement(float(angle), *map(int, corner)) for angle, corner in zip(angles, corners, strict=True)]
+
+
+def see(
+    paths: Sequence[str], image_size: int, crop_size: int, placements: Sequence[Placement]
+) -> NDArray[np.uint8 | np.float32]:
+    """Return photos (n, crop_size, crop_size, 3): resized, turned and cut out as placed."""
+    batches = check_images(list(paths)).batches(32, (image_size, image_size), None, n_jobs=2)
+    seen = [
+        _place(pixels, placements[index], crop_size, InterpolationMode.BILINEAR).movedim(0, -1).numpy()
+        for batch in batches
+        for index, pixels in enumerate(batch.pixels, batch.start)
+    ]
+    return np.stack(seen)
+
+
+def see_mask(mask: Mask, image_size: int, crop_size: int, placement: Placement) -> Mask:
+    """Return a mask as `see` returns its photo, by nearest neighbour."""
+    if mask is None:
+        return None
+    resized = Image.fromarray(mask.astype(np.uint8)).resize(
+        (image_size, image_size), Image.Resampling.NEAREST
+    )
+    pixels = torch.from_numpy(np.array(resized))[None]
+    return _place(pixels, placement, crop_size, InterpolationMode.NEAREST)[0].numpy() != 0
+
+
+def _place(
+    pixels: torch.Tensor, placement: Placement, crop_size: int, interpolation: InterpolationMode
+) -> torch.Tensor:
+    """Turn (channels, height, width) about its centre, black where nothing was, and cut."""
+    turned = functional.rotate(pixels, placement.angle, interpolation, fill=[0.0])
+    return functional.crop(turned, placement.top, placement.left, crop_size, crop_size)
+
+
+def _cameras(paths: Sequence[str]) -> list[str]:
+    """Return the camera of every frame, the first two digits of its video's name."""
+    return [Path(path).parent.name[:2] for path in paths]
+
+
+def _of_camera(frames: Bunch, camera: str) -> Bunch:
+    trained = np.array(_cameras(frames.X_train)) == camera
+    tested = np.array(_cameras(frames.X_test)) == camera
+    return Bunch(
+        X_train=frames.X_train[trained],
+        X_test=frames.X_test[tested],
+        y_test=frames.y_test[tested],
+        masks_test=frames.masks_test[tested],
+    )
+
+
+def _spaced(n_photos: int, most: int | None) -> NDArray[np.intp]:
+    if most is None or n_photos <= most:
+        return np.arange(n_photos)
+    return np.linspace(0, n_photos - 1, most).round().astype(np.intp)
