@@ -147,7 +147,7 @@ class RandomChannelSelector(SelectorMixin, Estimator):
             raise ValueError(
                 f"X has the layers {names}, but the fit saw {self.layer_names_in_}. Use those of the fit."
             )
-        chosen = self.split([level.shape[1] for level in levels])
+        chosen = self.by_layer([level.shape[1] for level in levels])
         kept = [
             (name, level[:, keep])
             for name, level, keep in zip(names, levels, chosen, strict=True)
@@ -155,7 +155,7 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         ]
         return FeaturePyramid([level for _, level in kept], [name for name, _ in kept], checked.image_size)
 
-    def split(self, n_channels: Sequence[int]) -> list[NDArray[np.int64]]:
+    def by_layer(self, n_channels: Sequence[int]) -> list[NDArray[np.int64]]:
         """Return the chosen channels layer by layer.
 
         Parameters

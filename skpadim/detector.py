@@ -181,7 +181,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         no_images = [np.empty((0, *shape)) for shape in features.level_shapes_]
         channels.fit(FeaturePyramid(no_images, features.layer_names_))
         n_batches = -(-len(images) // self.batch_size)
-        keep = channels.split([shape[0] for shape in features.level_shapes_])
+        keep = channels.by_layer([shape[0] for shape in features.level_shapes_])
         batches = report_batches(self, features.levels(X, keep), n_batches, X)
         gaussian.fit_stream(batches, features.input_size_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
@@ -305,7 +305,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     def _kept_channels(self) -> list[NDArray[np.int64]]:
         features, channels, _ = self._fitted_steps()
-        return channels.split([shape[0] for shape in features.level_shapes_])
+        return channels.by_layer([shape[0] for shape in features.level_shapes_])
 
     def _uncropped(self, single: Tensor, fill: float) -> Tensor:
         """Put what the network saw of an image, (height, width), back into the resized image."""

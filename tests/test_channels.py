@@ -53,11 +53,11 @@ def test_selection_of_arrays(shape, dtype):
     assert_array_equal(selector.fit_transform(X), X[:, selector.channel_indices_], strict=True)
 
 
-def test_split_counts_within_the_layers():
+def test_by_layer_counts_within_the_layers():
     pyramid = draw_pyramid(3, SHAPES)
     for n_channels in (3, 20):
         selector = RandomChannelSelector(n_channels).fit(pyramid)
-        chosen = selector.split([6, 9, 5])
+        chosen = selector.by_layer([6, 9, 5])
         for keep, level, found in zip(
             chosen, pyramid.levels, selector.transform(pyramid).levels, strict=True
         ):
