@@ -7,6 +7,11 @@ NumPy and SciPy. Each works in a process of its own, on the same drawn photos, w
 channels and number of threads, in turns. The two libraries are installed from the registry by uv, once, into
 environments of their own; no weights are downloaded. Whoever fails, takes too long for a cell or needs too
 much memory says so in its row. Linux only. About a quarter of an hour on two quiet cores.
+
+    python benchmarks/peers.py --backbone wide_resnet50_2 --sizes 512 --contenders trunk skpadim \\
+        --repeats 1 --cap 900
+
+The paper's largest model, with its 550 channels: whether it fits and scores in the memory at hand.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ import numpy as np
 import torch
 from peers_contenders import MODULES
 from peers_contenders.shared import BATCH, LAYERS, Setting
-from peers_processes import FailedError, Process, find_python
+from peers_processes import EndedError, FailedError, Process, find_python
 from peers_report import Results, report
 from PIL import Image
 from torchvision.models import get_model
@@ -188,6 +193,7 @@ def score_in_turns(
                 record(results if turn else Results(), name, measure, process, call, options.cap)
     for name, process in fitted.items():
         record(results, name, "peak", process, ("peak",), options.cap)
+        record(results, name, "whole peak", process, ("whole_peak",), options.cap)
         if name != "trunk":
             record(results, name, "disk", process, ("size_on_disk",), options.cap)
     return base
@@ -217,6 +223,8 @@ def record(
         return None
     try:
         value = process.call(*call, cap=cap)
+    except EndedError:
+        return None
     except FailedError as error:
         results.fail(name, measure, str(error))
         return None

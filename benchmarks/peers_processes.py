@@ -29,6 +29,10 @@ class FailedError(Exception):
         super().__init__(_A_PATH.sub("...", message)[:160])
 
 
+class EndedError(FailedError):
+    """A contender was not asked: an earlier call ended its process."""
+
+
 def find_python(name: str, environments: Path) -> Path:
     """Return a contender's interpreter; its environment is made if need be."""
     if name not in REQUIREMENTS:
@@ -87,7 +91,7 @@ class Process:
             except BrokenPipeError:
                 self._died()
             return self._answer(cap)
-        raise FailedError(self.ended)
+        raise EndedError(f"its process had ended before: {self.ended}")
 
     def _answer(self, cap: float) -> Any:
         assert self._process.stdout

@@ -26,9 +26,11 @@ NOTES = """\
 - reference: the formulas of the first public implementation in plain NumPy and SciPy; its inverses are taken
   in the fit, not when scoring.
 - Contenders run in turns, each in a process of its own. Times are medians over the turns, ratios the medians
-  of the ratios to the trunk in the same turn. A fit of more than 30 s is timed once.
+  of the ratios to the trunk in the same turn. A fit of more than 30 s is timed once. A dash: nothing to
+  measure, or not tried because the contender had failed before.
 - Peak memory is the process's resident memory at its highest (VmHWM) minus what imports and photos take; on a
-  GPU, the host's alone. "With scoring" is after a fit on the smallest number of images and all the scoring.
+  GPU, the host's alone. "With scoring" is after a fit on the smallest number of images and all the scoring;
+  "whole process" is the same with imports and photos.
 - On disk: what was fitted, without the network, as each library saves it.
 - The map difference is the largest of any patch of four images, relative, before upsampling and smoothing."""
 
@@ -99,10 +101,12 @@ def score_table(results: Results, names: Sequence[str]) -> list[str]:
     rows = [
         [name]
         + [results.timed_cell(name, measure, ".2f", 1000) for measure in times]
-        + [results.cell(name, "peak", ",.0f"), results.cell(name, "difference", ".1e")]
+        + [results.cell(name, peak, ",.0f") for peak in ("peak", "whole peak")]
+        + [results.cell(name, "difference", ".1e")]
         for name in names
     ]
-    return table(["score", *times.values(), "peak with scoring, MB", "map difference"], rows)
+    peaks = ["peak with scoring, MB", "whole process, MB"]
+    return table(["score", *times.values(), *peaks, "map difference"], rows)
 
 
 def peers_against_skpadim(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:

@@ -43,11 +43,13 @@ class Worker:
         return {"Python": platform.python_version()} | {name: version(name) for name in self.make.packages}
 
     def fit(self, size: int) -> float:
-        # What an earlier fit left must not count as memory of this one.
+        # What an earlier fit left must not count as memory of this one, nor a failed fit hold any.
         self.contender = None
-        self.contender = self.make(self.setting)
-        batches = shared.Batches(self.good[:size], self.contender.prepare)
-        return seconds(lambda: self.contender.fit(batches)) - batches.seconds
+        contender = self.make(self.setting)
+        batches = shared.Batches(self.good[:size], contender.prepare)
+        taken = seconds(lambda: contender.fit(batches)) - batches.seconds
+        self.contender = contender
+        return taken
 
     def score(self) -> float:
         images = self.contender.prepare(self.test)
@@ -64,6 +66,10 @@ class Worker:
     def peak(self) -> int:
         """Return the largest memory so far, above imports and photos, in megabytes."""
         return memory("VmHWM") - self.before
+
+    def whole_peak(self) -> int:
+        """Return the largest memory so far, imports and photos included, in megabytes."""
+        return memory("VmHWM")
 
     def size_on_disk(self) -> float:
         path = self.setting.folder / f"{self.name}.fitted"
@@ -82,6 +88,8 @@ class Worker:
 def seconds(function: Callable[[], object]) -> float:
     start = time.perf_counter()
     function()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 

