@@ -6,6 +6,7 @@ import contextlib
 import json
 import platform
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import torch
 from peers_contenders import MODULES, shared
 
 # Images scored one by one in a run, and images whose distances are compared.
-N_SINGLE = 8
+N_SINGLE = 16
 N_COMPARED = 4
 
 
@@ -57,7 +58,7 @@ class Worker:
 
     def score_singly(self) -> float:
         images = [self.contender.prepare(self.test[[index]]) for index in range(N_SINGLE)]
-        return seconds(lambda: [self.contender.score(image) for image in images]) / N_SINGLE
+        return statistics.median(seconds(lambda image=image: self.contender.score(image)) for image in images)
 
     def score_files(self, kind: str) -> float:
         paths = sorted((self.setting.folder / kind).iterdir())

@@ -10,14 +10,16 @@ feel.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
-import inspect
 import mmap
+import operator
 import os
 import re
-import tempfile
-from collections.abc import Callable, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,12 +31,13 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
 
-from .backbones import trunk_arrays
-
 # Raised when the same key would mean other features.
-_FORMAT = 1
-_DTYPES: dict[int, np.dtype[Any]] = {4: np.dtype(np.float32), 8: np.dtype(np.float64)}
+_FORMAT = 2
+# The end of a file names its dtype: half a file of float64 must not pass for one of float32.
+_DTYPES: dict[bytes, np.dtype[Any]] = {b"<f4": np.dtype("<f4"), b"<f8": np.dtype("<f8")}
 _NETWORKS_KEPT = 3
+_DIGESTS_KEPT = 65_536  # about 20 MB
+_TICK_NS = 2_000_000_000
 
 
 class FeatureCache:
@@ -103,7 +106,7 @@ class FeatureCache:
         for image, single in zip(images, features.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
             height, width, channels = single.shape
             path = self._file(image, output, (channels, height, width))
-            _write(Path(path), np.ascontiguousarray(single).tobytes())
+            _write(Path(path), np.ascontiguousarray(single).tobytes() + single.dtype.str.encode())
 
     def _file(self, image: str, output: str, shape: tuple[int, int, int]) -> str:
         channels, height, width = shape
@@ -134,23 +137,22 @@ def _map(path: str, shape: tuple[int, int]) -> NDArray[Any] | None:
             raw = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # Not there, or empty.
         return None
-    itemsize, rest = divmod(len(raw), shape[0] * shape[1])
-    if itemsize not in _DTYPES or rest:  # Not written to the end, or by something else.
+    dtype, size = _DTYPES.get(raw[-3:]), shape[0] * shape[1]
+    if dtype is None or len(raw) != size * dtype.itemsize + 3:  # Not whole, or by something else.
         return None
-    return np.frombuffer(raw, _DTYPES[itemsize]).reshape(shape)
+    return np.frombuffer(raw, dtype, size).reshape(shape)
 
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that nobody, not another process either, ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def digest(*parts: object) -> str:
@@ -189,31 +191,58 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     -------
     str
     """
-    parts: list[object] = [_FORMAT, torch.__version__, version("torchvision")]
+    parts: list[object] = [_FORMAT, *map(version, ("torch", "torchvision", "pillow"))]
     if isinstance(backbone, nn.Module):
-        parts += [repr(backbone), _source_code(type(backbone))]
-        parts += [item for name, array in trunk_arrays(backbone).items() for item in (name, array)]
+        parts += _module_parts(backbone)
     else:
         parts += [backbone, seed if weights is None else None]
     if weights is not None and Path(weights).is_file():
-        stat = os.stat(weights)
-        parts.append(_file_digest(os.fspath(weights), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        parts.append(file_digest(weights))
     else:
         parts.append(weights)
     return digest(*parts)
 
 
-def _source_code(kind: type) -> str:
-    """Return what a class says, as far as Python knows: two classes of one name may compute differently."""
+def _module_parts(module: nn.Module) -> Iterator[object]:
+    """Yield what decides a module's results: its graph, the settings of its layers, all its tensors."""
+    # A repr shows neither what a forward method does, nor its constants, nor the precision.
+    model = copy.deepcopy(module).eval()
     try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):  # Typed into a console, or built in.
-        return kind.__qualname__
+        graph = torch.fx.Tracer().trace(model)
+    except Exception:  # To be explained where it is built; or torchvision can trace it, and none shares it.
+        yield uuid.uuid4().hex
+        return
+    yield str(graph)
+    yield repr(model)
+    tensors = dict(model.state_dict())
+    constants = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
+    tensors |= {name: operator.attrgetter(name)(model) for name in constants}
+    for name, tensor in tensors.items():
+        yield name, tensor.dtype, tuple(tensor.shape)
+        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
-@functools.lru_cache(maxsize=8)
-def _file_digest(path: str, *state: int) -> str:
-    """Return the digest of a large file, which is read again when its state says that it changed."""
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return a digest of a file's content; a file is read again when its state says that it changed.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    str
+    """
+    stat = os.stat(path)
+    state = (os.fspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    # What is written twice within a tick of the clock has one state and two contents.
+    if time.time_ns() - max(state[3:]) < _TICK_NS:
+        return _read_digest.__wrapped__(*state)
+    return _read_digest(*state)
+
+
+@functools.lru_cache(maxsize=_DIGESTS_KEPT)
+def _read_digest(path: str, *state: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -163,6 +162,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         seed = draw_seed(self.random_state)
         build = functools.partial(self._build, seed)
         with NETWORK_LOCK:
+            self._network_digest = None
             if self.memory is None:
                 built = build()
             else:
@@ -266,18 +266,22 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 yield self.extract(batch, channels)
             return
         images, cache = check_images(X), self._cache()
-        with closing(images.digests(self._n_threads())) as digests:
-            for start in range(0, len(images), self.batch_size):
-                contents = list(islice(digests, self.batch_size))
-                only = range(start, start + len(contents))
-                yield self._recall(cache, contents, channels, functools.partial(self._pixels, images, only))
+        digests = images.digests()
+        for start in range(0, len(images), self.batch_size):
+            contents = list(islice(digests, self.batch_size))
+            only = range(start, start + len(contents))
+            yield self._recall(cache, contents, channels, functools.partial(self._pixels, images, only))
 
     def _pixels(self, images: Images, only: range) -> Tensor:
         (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
         return batch.pixels
 
     def _cache(self) -> FeatureCache:
-        network = getattr(self, "_network_digest", None) or digest(*self.trunk_arrays_.values())
+        network = self._network_digest
+        if network is None:  # The memory came after the fit.
+            with NETWORK_LOCK:
+                network = network_digest(self.backbone_, None, seed=0)
+            network = digest(network, *self.trunk_arrays_.values())
         source = digest(network, self.resized_size_, self.input_size_, self.precision)
         return FeatureCache(self.memory, source)
 

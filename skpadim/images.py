@@ -8,7 +8,7 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .cache import digest
+from .cache import digest, file_digest
 from .decoding import LARGEST_UINT16, decode, pass_its_files, quote
 from .threads import map_ahead
 
@@ -132,13 +132,10 @@ class Images:
         """
         return self._pixels(index)[0].expand(-1, -1, 3).numpy()
 
-    def digests(self, n_jobs: int) -> Generator[str]:
+    def digests(self) -> Iterator[str]:
         """Yield a digest of the content of every image, in order; files are read but not decoded.
 
-        Parameters
-        ----------
-        n_jobs : int
-            Number of threads that read files ahead.
+        Not in threads: to start them takes longer than to read what a search has just read.
 
         Yields
         ------
@@ -149,15 +146,14 @@ class Images:
         ValueError
             If an image cannot be read; the message names it.
         """
-        yield from map_ahead(self._digest, range(len(self)), 4 * n_jobs, n_jobs)
+        return map(self._digest, range(len(self)))
 
     def _digest(self, index: int) -> str:
         item: Any = self._source[index]
         if not _is_path(item) or not os.path.isfile(item):
             return digest(self._pixels(index).numpy())
         try:
-            with open(item, "rb") as file:
-                return digest(file.read())
+            return file_digest(item)
         except OSError as error:
             raise ValueError(f"{self.describe(index)} cannot be read: {error.strerror}.") from error
 

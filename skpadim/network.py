@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,16 +38,30 @@ class Network:
     ) -> None:
         self.layers = tuple(layers)
         dtype = None if precision is None else getattr(torch, precision)
+        graph = cast(GraphModule, trunk).graph
+        ends: Any = next(node.args[0] for node in graph.nodes if node.op == "output")
+        names = {layer: ends[layer].name for layer in self.layers}
+        inputs = {
+            node.name: [source.name for source in node.all_input_nodes]
+            for node in graph.nodes
+            if node.op != "output"
+        }
         self._trunk = optimise_trunk(trunk).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
         self._device, self._dtype = device, weight.dtype
         # The last one made serves until another selection comes.
         narrow = functools.partial(_narrow, self._trunk, self.layers, device)
         self._narrow = functools.lru_cache(maxsize=1)(narrow)
-        outputs = next(node.args[0] for node in self._trunk.graph.nodes if node.op == "output")
-        #: Names of the graph's nodes that compute the layers, and of all its nodes.
-        self.outputs = tuple(outputs[layer].name for layer in self.layers)
-        self.nodes = frozenset(node.name for node in self._trunk.graph.nodes)
+        # Where a batch norm is folded into a convolution, the node of the convolution computes what the batch
+        # norm did, and nothing what the convolution did: another trunk's output of that name is another.
+        left = {node.name for node in self._trunk.graph.nodes}
+        computed: dict[str, str] = {}
+        for name, sources in inputs.items():
+            computed[name] = name if name in left else computed.pop(sources[0])
+        #: Names, before folding, of the nodes that compute the layers, and of all that are still computed.
+        self.outputs = tuple(names[layer] for layer in self.layers)
+        self.nodes = frozenset(computed)
+        self._computed = computed
         self._resume = functools.lru_cache(maxsize=1)(functools.partial(resume_trunk, self._trunk))
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -81,7 +95,7 @@ class Network:
             By name of the node.
         """
         with NETWORK_LOCK, torch.inference_mode():
-            trunk = self._resume(tuple(known))
+            trunk = self._resume(tuple(self._computed[name] for name in known))
             if trunk is None:
                 return None
             return self._in_order(trunk(*(level.to(self._device, self._dtype) for level in known.values())))

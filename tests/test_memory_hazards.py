@@ -1,0 +1,134 @@
+"""What must never share features in a memory, and files that must not be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from PIL import Image
+from torch import nn
+
+from skpadim import CNNFeatureTransformer
+
+SIZE = 32
+PHOTOS = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+
+
+class Net(nn.Module):
+    """Two convolutions, and between them a constant and an activation that no repr of weights shows."""
+
+    def __init__(self, scale=1.0, power=1):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            self.a, self.b = nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 8, 3, stride=2)
+        self.scale, self.power = scale, power
+        self.shift = torch.tensor(float(power))
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)) ** self.power * self.scale - self.shift)
+
+
+def features(backbone="resnet18", memory=None, **arguments):
+    arguments = {"weights": None, "image_size": SIZE, "layers": ("a", "b"), **arguments}
+    return CNNFeatureTransformer(backbone, memory=memory, **arguments)
+
+
+def assert_same(found, expected):
+    for level, other in zip(found.levels, expected.levels, strict=True):
+        assert level.dtype == other.dtype
+        assert_allclose(level, other, rtol=1e-4, atol=1e-4 * abs(other).max())
+
+
+def shift(value):
+    net = Net()
+    net.shift = torch.tensor(value)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Net(), Net(scale=3.0)),
+        (Net(), Net(power=2)),
+        (Net(), shift(5.0)),
+        (Net().bfloat16(), Net().bfloat16().float()),
+        (torch.fx.symbolic_trace(Net()), torch.fx.symbolic_trace(Net(scale=3.0))),
+    ],
+    ids=["constant", "attribute in a branch", "tensor that is no buffer", "precision", "traced graph"],
+)
+def test_modules_are_known_by_what_they_do(one, other, tmp_path):
+    features(one, tmp_path).fit_transform(PHOTOS)
+    found = features(other, tmp_path).fit_transform(PHOTOS)
+    expected = features(other).fit_transform(PHOTOS)
+    for level, right in zip(found.levels, expected.levels, strict=True):
+        assert_allclose(level, right, rtol=1e-5, atol=1e-5 * abs(right).max())
+
+
+def test_module_whose_source_is_nowhere(tmp_path):
+    names = {"nn": nn}
+    exec("class Typed(nn.Sequential):\n    pass", names)
+    with torch.random.fork_rng(devices=[]):
+        module = names["Typed"](nn.Conv2d(3, 4, 3))
+    expected = features(module, layers=["0"]).fit_transform(PHOTOS)
+    for _ in range(2):
+        assert_same(features(module, tmp_path, layers=["0"]).fit_transform(PHOTOS), expected)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a VGG whose batch norms are far from doing nothing, as those of a trained network."""
+    from torchvision.models import vgg11_bn
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng(devices=[]):
+        model = vgg11_bn(weights=None)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator))
+            module.running_var.copy_(4 * torch.rand(module.num_features, generator=generator) + 0.1)
+    path = tmp_path_factory.mktemp("weights") / "vgg.pth"
+    torch.save(model.features.state_dict(prefix="features."), path)
+    return path
+
+
+# In torchvision's VGG, 0 is a convolution, 1 its batch norm, 4 the next convolution.
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("features.1", "features.0"), ("features.0", "features.1"), ("features.0", "features.4")],
+)
+def test_folded_batch_norm_is_not_its_convolution(first, second, weights, tmp_path):
+    arguments = {"backbone": "vgg11_bn", "weights": weights}
+    features(memory=tmp_path, layers=[first], **arguments).fit_transform(PHOTOS)
+    found = features(memory=tmp_path, layers=[second], **arguments).fit_transform(PHOTOS)
+    assert_same(found, features(layers=[second], **arguments).fit_transform(PHOTOS))
+
+
+def test_half_a_file_of_doubles_is_not_one_of_floats(tmp_path):
+    transformer = features(Net().double(), tmp_path).fit(PHOTOS)
+    expected = transformer.transform(PHOTOS)
+    halved = [path for path in tmp_path.rglob("skpadim/*/*") if path.is_file()]
+    assert len(halved) == 2 * len(PHOTOS)
+    for path in halved:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    assert_same(transformer.transform(PHOTOS), expected)
+
+
+@pytest.mark.parametrize("memory_in_first_fit", [True, False])
+def test_memory_given_after_a_fit(memory_in_first_fit, tmp_path):
+    transformer = features(Net(), tmp_path if memory_in_first_fit else None).fit(PHOTOS)
+    transformer.set_params(memory=tmp_path).transform(PHOTOS)
+    transformer.set_params(backbone=Net(scale=3.0), memory=None).fit(PHOTOS)
+    expected = transformer.transform(PHOTOS)
+    assert_same(transformer.set_params(memory=tmp_path).transform(PHOTOS), expected)
+
+
+def test_file_rewritten_in_a_tick_is_another_image(tmp_path):
+    photos = [PHOTOS[0], PHOTOS[1], PHOTOS[2]]
+    path = tmp_path / "photo.bmp"  # all of one size
+    for photo in photos:
+        Image.fromarray(photo).save(path)
+        found = features(memory=tmp_path / "memory", layers=["layer1"]).fit_transform([path])
+        assert_same(found, features(layers=["layer1"]).fit_transform(photo[None]))
