@@ -9,7 +9,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -87,6 +87,7 @@ class Worker:
 
 
 def seconds(function: Callable[[], object]) -> float:
+    time.sleep(0.5)  # the threads of whoever was timed before still spin for a while
     start = time.perf_counter()
     function()
     if torch.cuda.is_initialized():
@@ -103,9 +104,21 @@ def memory(field: str) -> int:
 def reason(error: Exception) -> str:
     """Say in one line what went wrong."""
     first = (str(error).strip() or "no message").splitlines()[0]
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in first:
+    # A library may have raised another error in the place of this one.
+    if any(ran_out_of_memory(link) for link in chain(error)):
         return "out of memory"
     return f"{type(error).__name__}: {first}"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and all those that were being handled when it was raised."""
+    while error is not None:
+        yield error
+        error = error.__context__
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def work(name: str, folder: Path) -> None:

@@ -8,7 +8,7 @@ import inspect
 import operator
 import os
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -200,12 +200,27 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> nn.Module:
 
 
 def _protect_outputs(trunk: GraphModule) -> None:
-    """Keep modules that work in place (ReLUs) from overwriting the outputs of the layers before them."""
+    """Copy the outputs of layers that what follows might overwrite in place."""
     (output,) = (node for node in trunk.graph.nodes if node.op == "output")
-    users = [user for node in output.all_input_nodes for user in node.users if user.op == "call_module"]
-    for module in (trunk.get_submodule(str(user.target)) for user in users):
-        if hasattr(module, "inplace"):
-            vars(module)["inplace"] = False
+    outputs = dict(cast("Mapping[str, Node]", output.args[0]))
+    for layer, node in outputs.items():
+        if all(user is output or _leaves_its_input(trunk, user) for user in node.users):
+            continue
+        with trunk.graph.inserting_after(node):
+            kept = f"{node.name}_kept"  # A name of its own, by which a cache tells it from others.
+            outputs[layer] = trunk.graph.create_node("call_method", "clone", (node,), name=kept)
+    output.args = (outputs,)
+    trunk.recompile()
+
+
+def _leaves_its_input(trunk: GraphModule, node: Node) -> bool:
+    if node.op != "call_module":
+        return node.target in (operator.add, torch.add, torch.cat)
+    module = trunk.get_submodule(str(node.target))
+    if hasattr(module, "inplace"):
+        vars(module)["inplace"] = False
+        return True
+    return isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d))
 
 
 def _close_matches(name: str, known: Sequence[str]) -> str:
@@ -238,9 +253,27 @@ def optimise_trunk(trunk: nn.Module) -> GraphModule:
     """
     from torch.fx.experimental.optimization import fuse
 
+    if not _all_called_once(trunk):
+        return cast(GraphModule, trunk.to(memory_format=torch.channels_last))
     # Not in place, fuse would copy the trunk, and torchvision's copies go back to training mode.
     fused = cast(GraphModule, fuse(trunk, inplace=True, no_trace=True))
     return fused.to(memory_format=torch.channels_last)
+
+
+def _all_called_once(trunk: nn.Module) -> bool:
+    """Whether each convolution is called once and its weights are its own, so that it may be changed."""
+    nodes = cast(GraphModule, trunk).graph.nodes
+    modules = dict(trunk.named_modules())
+    return all(
+        _n_uses(nodes, node.target) == 1 and not modules[str(node.target)]._forward_pre_hooks
+        for node in nodes
+        if node.op == "call_module" and isinstance(modules[str(node.target)], (nn.Conv2d, nn.BatchNorm2d))
+    )
+
+
+def _n_uses(nodes: Iterable[Node], target: object) -> int:
+    """Return how often a module is called, or one of its tensors read."""
+    return sum(node.target == target or str(node.target).startswith(f"{target}.") for node in nodes)
 
 
 def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
@@ -307,19 +340,20 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
     index = trunk.get_buffer(keep)
     if set(node.users) == {user} and len(index):
         module = trunk.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS:
+        of_features = all(source.op.startswith("call") for source in node.all_input_nodes)
+        if of_features and (
+            isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS
+        ):
             for source in node.all_input_nodes:
                 node.replace_input_with(source, _narrow(trunk, source, keep, node))
             return node
-        if isinstance(module, nn.Conv2d) and module.groups == 1 and _n_calls(trunk, node.target) == 1:
+        alone = _n_uses(trunk.graph.nodes, node.target) == 1
+        # A subclass, or a hook, may make its weights anew at every call.
+        if type(module) is nn.Conv2d and module.groups == 1 and alone and not module._forward_pre_hooks:
             trunk.set_submodule(str(node.target), _narrow_convolution(module, index))
             return node
     with trunk.graph.inserting_before(user):
         return trunk.graph.call_function(select_channels, (node, trunk.graph.get_attr(keep)))
-
-
-def _n_calls(trunk: GraphModule, target: object) -> int:
-    return sum(node.target == target for node in trunk.graph.nodes)
 
 
 def _narrow_convolution(convolution: nn.Conv2d, index: Tensor) -> nn.Conv2d:

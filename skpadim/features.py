@@ -55,8 +55,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     device : str or None, default=None
         A torch device, for example "cpu", "cuda" or "cuda:1". None: the first GPU, or the CPU without one.
     precision : {"float32", "bfloat16"} or None, default=None
-        What the network computes in. None: the precision of its weights. "bfloat16" is faster on GPUs and on
-        processors made for it; features come out in float32, with an error of about half a percent.
+        What the network computes in. None: the precision of its weights. "bfloat16" is meant for GPUs and
+        processors made for it; features come out in float32, with an error of about a percent.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: the network sees an image
         once, however often it comes, in whatever candidates of a search. 1.4 MB an image for the default
@@ -282,7 +282,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             with NETWORK_LOCK:
                 network = network_digest(self.backbone_, None, seed=0)
             network = digest(network, *self.trunk_arrays_.values())
-        source = digest(network, self.resized_size_, self.input_size_, self.precision)
+        dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
+        source = digest(network, self.resized_size_, self.input_size_, dtype)
         return FeatureCache(self.memory, source)
 
     def _recall(

@@ -181,6 +181,11 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         self._warn_of_rounding(loo)
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
         self.loo_scores_ = self.image_scores(loo.sqrt_()).cpu().numpy()
+        if not self.loo_scores_.any():
+            raise ValueError(
+                "X holds the same image again and again: nothing is learned from it, and rounding alone "
+                "would decide on new images. Pass images that differ."
+            )
         self._move_threshold()
         return self
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk
+from .kernels.channels import select_channels
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -48,7 +49,7 @@ class Network:
         }
         self._trunk = optimise_trunk(trunk).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
-        self._device, self._dtype = device, weight.dtype
+        self._device, self.dtype = device, weight.dtype
         # The last one made serves until another selection comes.
         narrow = functools.partial(_narrow, self._trunk, self.layers, device)
         self._narrow = functools.lru_cache(maxsize=1)(narrow)
@@ -83,8 +84,16 @@ class Network:
             if self._device.type == "cuda":
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            trunk = self._trunk if channels is None else self._narrow(tuple(map(tuple, channels)))
-            return self._in_order(trunk(_normalised(pixels, self._dtype)))
+            normalised = _normalised(pixels, self.dtype)
+            if channels is None:
+                return self._in_order(self._trunk(normalised))
+            try:
+                return self._in_order(self._narrow(tuple(map(tuple, channels)))(normalised))
+            except (IndexError, RuntimeError):
+                # A sum of unequal shapes, say, has no channels to keep on one side: select afterwards.
+                whole = self._in_order(self._trunk(_normalised(pixels, self.dtype)))
+                kept = (torch.from_numpy(index).to(self._device) for index in channels)
+                return [select_channels(level, index) for level, index in zip(whole, kept, strict=True)]
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
         """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
@@ -98,7 +107,7 @@ class Network:
             trunk = self._resume(tuple(self._computed[name] for name in known))
             if trunk is None:
                 return None
-            return self._in_order(trunk(*(level.to(self._device, self._dtype) for level in known.values())))
+            return self._in_order(trunk(*(level.to(self._device, self.dtype) for level in known.values())))
 
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Run once, on a black image of this height and width, to see what the layers give.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torchvision.models import get_model, get_model_weights
 
 from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
@@ -476,3 +477,58 @@ def test_convolution_that_is_called_twice_stays_whole():
     keep = torch.tensor([2, 0])
     narrow = narrow_trunk(trunk, {"last": keep})
     torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])
+
+
+class Shared(nn.Module):
+    """A convolution of two batch norms: to fold one of them would change the other's input."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        self.first, self.second = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.last = nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.first(self.convolution(x)) + self.second(self.convolution(-x)))
+
+
+class Overwritten(nn.Module):
+    """A layer whose output is overwritten by what follows."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        self.last = nn.Identity()
+
+    def forward(self, x):
+        return self.last(functional.relu(self.convolution(x), inplace=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers"),
+    [(Shared, ("last",)), (Overwritten, ("convolution", "last"))],
+    ids=["shared", "in place"],
+)
+def test_trunk_of_an_unusual_network_computes_what_it_does(kind, layers):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = kind().eval()
+        for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+            nn.init.uniform_(norm.weight, 0.5, 2.0)
+            nn.init.uniform_(norm.bias)
+    expected = {}
+    for name in layers:
+        model.get_submodule(name).register_forward_hook(
+            lambda _module, _args, output, name=name: expected.__setitem__(name, output.clone())
+        )
+    with torch.no_grad():
+        model(pixels())
+    found = outputs_of(optimise_trunk(build_trunk(kind_without_hooks(model), layers, None, seed=0)), pixels())
+    for name in layers:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+def kind_without_hooks(model):
+    for module in model.modules():
+        module._forward_hooks.clear()
+    return model
