@@ -28,9 +28,9 @@ Made by `python benchmarks/calibration.py --data DIR --weights FILE --output doc
 drawn flanges and, with `--data`, on photos of magnetic tiles (Huang, Qiu, Yuan, 2018).
 
 How to read it: a method is honest where its false alarms are near the nominal rate, and the better of two
-honest ones detects more. Where a fifth of the images is too few for the rate (*), the held-out threshold is
-the largest of a few scores: it flags more good photos than asked for, and more defects with them. The last
-two columns compare the fits at equal false alarms.
+honest ones detects more. Where the scores are too few for the rate (*), the threshold is the largest of them:
+it flags more good photos than asked for, and more defects with them. The last two columns compare the fits at
+equal false alarms, with thresholds read off the unseen photos, which no user has.
 
 """
 METHODS = ("naive", "held-out", "leave-one-out")
@@ -77,9 +77,9 @@ def table(title, features, good, defective, n_splits) -> str:
         "",
         f"160 px, 100 channels, {len(good)} good and {len(defective)} defective photos, {n_splits} random "
         "splits. False alarms among unseen good photos: mean (5th to 95th percentile over the splits); "
-        "detected: mean share of the defective. *: a fifth of the images is too few for the rate, which the "
-        "held-out threshold then exceeds. At equal false alarms: detected by the fit on four fifths and by "
-        "the fit on all, each with the threshold that flags the nominal share of the unseen good photos.",
+        "detected: mean share of the defective. *: too few scores for the rate, which the threshold, the "
+        "largest of them, then exceeds. At equal false alarms: detected by the fit on four fifths and by the fit "
+        "on all, each with the lowest threshold that flags at most the nominal share of the unseen good photos.",
         "",
         "| fitted on | nominal | "
         + " | ".join(f"{m}: false alarms | detected" for m in METHODS)
@@ -92,10 +92,10 @@ def table(title, features, good, defective, n_splits) -> str:
         oracles = np.array([oracle for _, oracle in splits]).mean(axis=0)
         for rate, of_rate, equal in zip(RATES, outcomes, oracles, strict=True):
             # ceil((n + 1)(1 - rate)) <= n needs so many calibration scores.
-            too_few = n_images // 5 < 1 / rate - 1
+            n_scores = {"naive": np.inf, "held-out": n_images // 5, "leave-one-out": n_images}
             cells = [
                 f"{alarms.mean():.1%} ({np.quantile(alarms, 0.05):.1%} to {np.quantile(alarms, 0.95):.1%})"
-                f"{'*' if too_few and method == 'held-out' else ''} | {detected.mean():.1%}"
+                f"{'*' if n_scores[method] < 1 / rate - 1 else ''} | {detected.mean():.1%}"
                 for method, (alarms, detected) in zip(METHODS, of_rate, strict=True)
             ]
             cells += [f"{detected:.1%}" for detected in equal]
