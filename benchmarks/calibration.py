@@ -78,8 +78,9 @@ def table(title, features, good, defective, n_splits) -> str:
         f"160 px, 100 channels, {len(good)} good and {len(defective)} defective photos, {n_splits} random "
         "splits. False alarms among unseen good photos: mean (5th to 95th percentile over the splits); "
         "detected: mean share of the defective. *: too few scores for the rate, which the threshold, the "
-        "largest of them, then exceeds. At equal false alarms: detected by the fit on four fifths and by the fit "
-        "on all, each with the lowest threshold that flags at most the nominal share of the unseen good photos.",
+        "largest of them, then exceeds. At equal false alarms: detected by the fit on four fifths and by the "
+        "fit on all, each with the lowest threshold that flags at most the nominal share of the unseen good "
+        "photos.",
         "",
         "| fitted on | nominal | "
         + " | ".join(f"{m}: false alarms | detected" for m in METHODS)
