@@ -354,7 +354,7 @@ def test_real_interrupts_in_another_process(files, tmp_path):
     Its scores are those of this process, bit for bit: the seed decides them, and nothing else.
     """
     script = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 import numpy as np, torch
 from skpadim import decoding
 from test_robustness import InterruptSecondBatch, assert_no_threads_left, assert_unfitted, small_detector
@@ -363,14 +363,16 @@ def press():
     os.kill(os.getpid(), signal.SIGINT)
 
 def slowly(image):
-    if len(decoded) == 5:
+    with lock:
+        decoded.append(image)
+        number = len(decoded)
+    if number == 6:
         press()
-    decoded.append(image)
     time.sleep(0.05)
     return decode(image)
 
 torch.set_num_threads(int(sys.argv[1]))
-files, decoded, decode = sys.argv[2:], [], decoding._as_seen
+files, decoded, decode, lock = sys.argv[2:], [], decoding._as_seen, threading.Lock()
 detector, callback = small_detector(batch_size=3), InterruptSecondBatch(press)
 for callbacks, decoding._as_seen in [([callback], decode), ([], slowly)]:
     try:
