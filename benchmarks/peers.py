@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [name for name in MODULES if name in options.contenders]
     sizes = sorted(set(options.sizes))
     results = Results()
+    base = ""
     with tempfile.TemporaryDirectory() as folder:
         names_ready = [name for name in names if is_ready(name, options, results)]
         draw(Path(folder), options, sizes)
@@ -62,13 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ready = [name for name in names_ready if not any(results.failed(name, f"fit {n}") for n in sizes)]
             with processes(ready, Path(folder), options, results) as running:
                 fit_in_turns(running, size, options, results)
+                write(results, names, sizes, options, base, " This run is not finished.")
                 if size == sizes[0]:
                     say("Scores")
                     base = score_in_turns(running, size, options, results)
-    text = report(results, names, sizes, describe(options), base)
-    print(text)
-    if options.output:
-        options.output.write_text(text)
+    print(write(results, names, sizes, options, base))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -230,6 +229,21 @@ def record(
         return None
     results.add(name, measure, value)
     return value
+
+
+def write(
+    results: Results,
+    names: Sequence[str],
+    sizes: Sequence[int],
+    options: argparse.Namespace,
+    base: str,
+    remark: str = "",
+) -> str:
+    """Write the report, stage by stage, so that a run that is cut short leaves what it measured."""
+    text = report(results, names, sizes, describe(options) + remark, base)
+    if options.output:
+        options.output.write_text(text)
+    return text
 
 
 def describe(options: argparse.Namespace) -> str:

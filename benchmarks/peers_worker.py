@@ -87,7 +87,6 @@ class Worker:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    time.sleep(0.5)  # the threads of whoever was timed before still spin for a while
     start = time.perf_counter()
     function()
     if torch.cuda.is_initialized():

@@ -53,6 +53,7 @@ def test_every_contender_without_an_environment_fills_its_row(monkeypatch, tmp_p
     assert text in capsys.readouterr().out
     assert str(tmp_path) not in text
     assert "What failed" not in text
+    assert "not finished" not in text
     fits, scores = rows_of(text, "fit"), rows_of(text, "score")
     assert list(fits) == list(scores) == names
     for row in (*fits.values(), *scores.values()):
@@ -91,6 +92,20 @@ def test_a_peer_that_cannot_be_installed_is_reported(monkeypatch, tmp_path):
     text = reporting.report(results, ["anomalib"], [8], "", "")
     assert rows_of(text, "fit")["anomalib"]["8 images, s"] == "failed"
     assert "no uv" in text
+
+
+def test_a_run_that_is_cut_short_leaves_what_it_measured(monkeypatch, tmp_path):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(peers, "N_DRAWN_FILES", 1)
+    monkeypatch.setattr(peers, "score_in_turns", interrupt)
+    output = tmp_path / "peers.md"
+    with pytest.raises(KeyboardInterrupt):
+        peers.main([*TINY, "--contenders", "trunk", "--output", str(output)])
+    text = output.read_text()
+    assert "not finished" in text
+    assert float(rows_of(text, "fit")["trunk"]["8 images, s"]) > 0
 
 
 def test_no_path_of_the_machine_is_reported():
