@@ -84,7 +84,7 @@ def of_the_network(n_images: int) -> list[Pair]:
     plain = build_trunk("resnet18", LAYERS, None, seed=0)
     laid_out = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
     folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
-    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]})
+    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]}, last[:1])
     whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
     return [
         ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),

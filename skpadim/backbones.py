@@ -28,6 +28,8 @@ NETWORK_LOCK = threading.RLock()
 #: What a trunk's weights are outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
 
+# Modules that leave what they take as it is, and return something else.
+_KEEP_THEIR_INPUT = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
 # Each channel of what they return depends on that channel of what they take alone.
 _ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Identity)
 _ELEMENTWISE_FUNCTIONS = (operator.add, operator.iadd, torch.add, torch.relu, functional.relu)
@@ -200,27 +202,22 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> nn.Module:
 
 
 def _protect_outputs(trunk: GraphModule) -> None:
-    """Copy the outputs of layers that what follows might overwrite in place."""
+    """Copy the outputs of layers unless what follows is known not to overwrite them in place."""
     (output,) = (node for node in trunk.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
     for layer, node in outputs.items():
-        if all(user is output or _leaves_its_input(trunk, user) for user in node.users):
-            continue
-        with trunk.graph.inserting_after(node):
+        if not all(user is output or _keeps_its_input(trunk, user) for user in node.users):
             kept = f"{node.name}_kept"  # A name of its own, by which a cache tells it from others.
-            outputs[layer] = trunk.graph.create_node("call_method", "clone", (node,), name=kept)
+            with trunk.graph.inserting_after(node):
+                outputs[layer] = trunk.graph.create_node("call_method", "clone", (node,), name=kept)
     output.args = (outputs,)
     trunk.recompile()
 
 
-def _leaves_its_input(trunk: GraphModule, node: Node) -> bool:
-    if node.op != "call_module":
-        return node.target in (operator.add, torch.add, torch.cat)
-    module = trunk.get_submodule(str(node.target))
-    if hasattr(module, "inplace"):
-        vars(module)["inplace"] = False
-        return True
-    return isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d))
+def _keeps_its_input(trunk: GraphModule, node: Node) -> bool:
+    if node.op == "call_module":
+        return isinstance(trunk.get_submodule(str(node.target)), _KEEP_THEIR_INPUT)
+    return node.target in (operator.add, torch.add, torch.cat)
 
 
 def _close_matches(name: str, known: Sequence[str]) -> str:
@@ -276,7 +273,7 @@ def _n_uses(nodes: Iterable[Node], target: object) -> int:
     return sum(node.target == target or str(node.target).startswith(f"{target}.") for node in nodes)
 
 
-def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
+def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], pixels: Tensor) -> GraphModule:
     """Return a trunk whose outputs are some channels of another's.
 
     What only the dropped channels need is not computed: the convolution that ends the trunk is cut to the
@@ -288,11 +285,16 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
         See :func:`optimise_trunk`.
     keep : mapping of str to Tensor of int64
         The channels to keep of every output, by layer.
+    pixels : Tensor of shape (1, 3, height, width)
+        An image, to see the shapes inside: a sum is cut only where both sides have all channels.
 
     Returns
     -------
     GraphModule
     """
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    ShapeProp(trunk).propagate(pixels)
     narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
     (output,) = (node for node in narrow.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
@@ -340,10 +342,9 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
     index = trunk.get_buffer(keep)
     if set(node.users) == {user} and len(index):
         module = trunk.get_submodule(str(node.target)) if node.op == "call_module" else None
-        of_features = all(source.op.startswith("call") for source in node.all_input_nodes)
-        if of_features and (
-            isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS
-        ):
+        of_one_shape = all(_shape(source) == _shape(node) for source in node.all_input_nodes)
+        elementwise = isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS
+        if elementwise and of_one_shape:
             for source in node.all_input_nodes:
                 node.replace_input_with(source, _narrow(trunk, source, keep, node))
             return node
@@ -354,6 +355,12 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
             return node
     with trunk.graph.inserting_before(user):
         return trunk.graph.call_function(select_channels, (node, trunk.graph.get_attr(keep)))
+
+
+def _shape(node: Node) -> torch.Size | None:
+    """Return the shape that a node was seen to give, or None where it gave no tensor."""
+    seen = node.meta.get("tensor_meta")
+    return None if seen is None else getattr(seen, "shape", None)
 
 
 def _narrow_convolution(convolution: nn.Conv2d, index: Tensor) -> nn.Conv2d:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk
-from .kernels.channels import select_channels
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,9 +49,7 @@ class Network:
         self._trunk = optimise_trunk(trunk).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
         self._device, self.dtype = device, weight.dtype
-        # The last one made serves until another selection comes.
-        narrow = functools.partial(_narrow, self._trunk, self.layers, device)
-        self._narrow = functools.lru_cache(maxsize=1)(narrow)
+        self._narrow: tuple[Sequence[NDArray[np.int64]] | None, GraphModule] = (None, self._trunk)
         # Where a batch norm is folded into a convolution, the node of the convolution computes what the batch
         # norm did, and nothing what the convolution did: another trunk's output of that name is another.
         left = {node.name for node in self._trunk.graph.nodes}
@@ -85,15 +82,20 @@ class Network:
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             normalised = _normalised(pixels, self.dtype)
-            if channels is None:
-                return self._in_order(self._trunk(normalised))
-            try:
-                return self._in_order(self._narrow(tuple(map(tuple, channels)))(normalised))
-            except (IndexError, RuntimeError):
-                # A sum of unequal shapes, say, has no channels to keep on one side: select afterwards.
-                whole = self._in_order(self._trunk(_normalised(pixels, self.dtype)))
-                kept = (torch.from_numpy(index).to(self._device) for index in channels)
-                return [select_channels(level, index) for level, index in zip(whole, kept, strict=True)]
+            trunk = self._trunk if channels is None else self._narrowed(channels, normalised[:1])
+            return self._in_order(trunk(normalised))
+
+    def _narrowed(self, channels: Sequence[NDArray[np.int64]], pixels: Tensor) -> GraphModule:
+        """Return the trunk that computes these channels alone; the last one made is kept."""
+        made_for, trunk = self._narrow
+        if made_for is None or not all(map(np.array_equal, made_for, channels)):
+            keep = {
+                layer: torch.from_numpy(index).to(self._device)
+                for layer, index in zip(self.layers, channels, strict=True)
+            }
+            trunk = narrow_trunk(self._trunk, keep, pixels)
+            self._narrow = channels, trunk
+        return trunk
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
         """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
@@ -144,16 +146,6 @@ class Network:
             output.float() if getattr(output, "itemsize", 4) < 4 else output
             for output in (outputs[layer] for layer in self.layers)
         ]
-
-
-def _narrow(
-    trunk: GraphModule, layers: tuple[str, ...], device: torch.device, channels: tuple[tuple[int, ...], ...]
-) -> GraphModule:
-    keep = {
-        layer: torch.tensor(index, dtype=torch.int64, device=device)
-        for layer, index in zip(layers, channels, strict=True)
-    }
-    return narrow_trunk(trunk, keep)
 
 
 def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:

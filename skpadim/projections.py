@@ -15,7 +15,6 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
-    assert_all_finite,
     check_is_fitted,
 )
 
@@ -258,8 +257,6 @@ class PCAChannelReducer(_Projection):
             If X has fewer than ``n_channels`` channels, fewer than two patches, or is not finite.
         """
         pyramid = self._check(X, reset=True)
-        for name, level in zip(pyramid.layer_names, pyramid.levels, strict=True):
-            assert_all_finite(level, input_name=f"X, layer {name!r},")
         n_patches = len(pyramid) * pyramid.shape[2] * pyramid.shape[3]
         if n_patches < 2:
             raise ValueError(f"Found n_samples={n_patches} patch(es); principal components need at least 2.")

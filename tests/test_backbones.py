@@ -444,7 +444,7 @@ def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
         layer: torch.from_numpy(np.sort(rng.choice(output.shape[1], n_kept, replace=False)))
         for layer, output in whole.items()
     }
-    narrow = outputs_of(narrow_trunk(trunk, keep), pixels())
+    narrow = outputs_of(narrow_trunk(trunk, keep, pixels()[:1]), pixels())
     for layer, output in whole.items():
         torch.testing.assert_close(narrow[layer], output[:, keep[layer]], rtol=1e-4, atol=1e-5)
     assert_equal(outputs_of(trunk, pixels()), whole)
@@ -452,7 +452,7 @@ def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
 
 def test_narrow_trunk_does_not_compute_what_it_drops():
     trunk = optimise_trunk(build_trunk(network("resnet18"), RESNET, None, seed=0))
-    narrow = narrow_trunk(trunk, {"layer3": torch.arange(7)})
+    narrow = narrow_trunk(trunk, {"layer3": torch.arange(7)}, pixels()[:1])
     assert narrow.get_submodule("layer3.1.conv2").out_channels == 7
     assert narrow.get_submodule("layer3.1.conv2").weight.shape[0] == 7
     assert trunk.get_submodule("layer3.1.conv2").weight.shape[0] == 256, "the whole trunk stays"
@@ -475,7 +475,7 @@ def test_convolution_that_is_called_twice_stays_whole():
     with torch.random.fork_rng(devices=[]):
         trunk = optimise_trunk(build_trunk(Twice(), ("last",), None, seed=0))
     keep = torch.tensor([2, 0])
-    narrow = narrow_trunk(trunk, {"last": keep})
+    narrow = narrow_trunk(trunk, {"last": keep}, pixels()[:1])
     torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])
 
 
@@ -532,3 +532,42 @@ def kind_without_hooks(model):
     for module in model.modules():
         module._forward_hooks.clear()
     return model
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 64, 64), (1, 3, 64, 64), (3, 1, 1), (64, 64), ()], ids=str)
+def test_sum_with_another_shape_is_cut_behind_it(shape):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+            self.other = nn.Parameter(torch.linspace(1, 2, int(np.prod(shape))).reshape(shape))
+            self.last = nn.Identity()
+
+        def forward(self, x):
+            return self.last(self.convolution(x) + self.other)
+
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(Sum(), ("last",), None, seed=0))
+    keep = torch.tensor([2, 1])
+    narrow = narrow_trunk(trunk, {"last": keep}, pixels()[:1])
+    torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])
+
+
+def test_protected_output_does_not_change_what_follows():
+    class Reused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+            self.relu = nn.ReLU(inplace=True)
+            self.last = nn.Identity()
+
+        def forward(self, x):
+            y = self.convolution(x)
+            return self.last(2 * self.relu(y) + y)  # y is what the ReLU left of it
+
+    with torch.random.fork_rng(devices=[]):
+        model = Reused()
+    alone = outputs_of(build_trunk(model, ("last",), None, seed=0), pixels())
+    both = outputs_of(build_trunk(model, ("convolution", "last"), None, seed=0), pixels())
+    torch.testing.assert_close(both["last"], alone["last"])
+    torch.testing.assert_close(both["convolution"], model.convolution(pixels()))

@@ -39,8 +39,6 @@ class PrefixTree:
 
     Attributes
     ----------
-    level_shapes : tuple of (int, int)
-        Height and width of every level, coarse to fine.
     grids : tuple of (int, int)
         Rows and columns of the distinct nodes of every depth; the last is the fine grid.
     family_sizes : tuple of int
@@ -51,7 +49,6 @@ class PrefixTree:
         Per depth, which of the distinct nodes a node is, counted row by row.
     """
 
-    level_shapes: tuple[tuple[int, int], ...]
     grids: tuple[tuple[int, int], ...]
     family_sizes: tuple[int, ...]
     cells: tuple[Tensor, ...]
@@ -65,7 +62,6 @@ class PrefixTree:
         widths = [width for _, width in shapes]
         n_columns = columns.n_distinct
         return cls(
-            tuple((int(height), int(width)) for height, width in shapes),
             grids,
             (1, *(r.shape[-1] * c.shape[-1] for r, c in zip(rows.nodes[1:], columns.nodes[1:], strict=True))),
             tuple(_grid(r, c, w) for r, c, w in zip(rows.cells, columns.cells, widths, strict=True)),
@@ -89,7 +85,7 @@ class PrefixTree:
     def to(self, device: torch.device) -> PrefixTree:
         """Return the tree with its indices on a device."""
         cells, distinct = (tuple(index.to(device) for index in part) for part in (self.cells, self.distinct))
-        return PrefixTree(self.level_shapes, self.grids, self.family_sizes, cells, distinct)
+        return PrefixTree(self.grids, self.family_sizes, cells, distinct)
 
     def places(self, depth: int) -> Tensor:
         """Return where each distinct node of a depth stands: the inverse of ``distinct``."""
