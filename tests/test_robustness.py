@@ -359,6 +359,9 @@ import numpy as np, torch
 from skpadim import decoding
 from test_robustness import InterruptSecondBatch, assert_no_threads_left, assert_unfitted, small_detector
 
+# Whoever was started in a shell's background ignores the signal, and so do all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def press():
     os.kill(os.getpid(), signal.SIGINT)
 
