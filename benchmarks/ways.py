@@ -19,12 +19,13 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk
+from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk, see_shapes
 from skpadim.kernels.channels import select_channels
 from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
+from skpadim.packing import pack_trunk
 
 LAYERS = ("layer1", "layer2", "layer3")
 SHAPES = [(14, 14), (28, 28), (56, 56)]
@@ -84,13 +85,16 @@ def of_the_network(n_images: int) -> list[Pair]:
     plain = build_trunk("resnet18", LAYERS, None, seed=0)
     laid_out = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
     folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
-    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]}, last[:1])
+    see_shapes(folded, last[:1])
+    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]})
+    packed = pack_trunk(folded)
     whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
     return [
         ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),
         ("channels_last", lambda: plain(images), lambda: laid_out(last)),
         ("batch norms folded", lambda: laid_out(last), lambda: folded(last)),
         ("last convolution cut to the kept channels", lambda: folded(last), lambda: narrow(last)),
+        ("weights of convolutions laid out once", lambda: folded(last), lambda: packed(last)),
     ]
 
 

@@ -9,6 +9,7 @@ import operator
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from .kernels.channels import select_channels
 
@@ -39,7 +41,7 @@ def build_trunk(
     backbone: str | nn.Module,
     layers: Sequence[str],
     weights: str | os.PathLike[str] | None,
-    seed: int,
+    seed: int | None,
 ) -> nn.Module:
     """Build a network, cut it behind the deepest of the layers, and load its weights.
 
@@ -53,8 +55,9 @@ def build_trunk(
         A name of torchvision's weights ("DEFAULT", "IMAGENET1K_V1", downloaded by torchvision unless in its
         cache), the path of a state-dict file, or None: random weights for a name. A module keeps its own
         with "DEFAULT" or None.
-    seed : int
-        Decides random weights; torch's global generator is left alone.
+    seed : int or None
+        Decides random weights; torch's global generator is left alone. None: the weights of a name are
+        whatever memory held, for a caller that loads others.
 
     Returns
     -------
@@ -67,7 +70,10 @@ def build_trunk(
         If a name or file is unknown, the network cannot be traced, or the weights do not fit.
     """
     name = None if isinstance(backbone, nn.Module) else backbone
-    model = copy.deepcopy(backbone) if isinstance(backbone, nn.Module) else _random_model(backbone, seed)
+    if isinstance(backbone, nn.Module):
+        model = copy.deepcopy(backbone)
+    else:
+        model = _random_model(backbone, seed if weights is None else None)
     trunk = _cut(model.eval(), layers)
     if weights is not None and (name is not None or weights != "DEFAULT"):
         state = _state_dict(name, weights)
@@ -75,7 +81,20 @@ def build_trunk(
     return trunk.eval().requires_grad_(False)
 
 
-def _random_model(name: str, seed: int) -> nn.Module:
+class _Uninitialised(TorchFunctionMode):
+    """Networks made in this context are not initialised, which is half of the work of making them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call a function of torch, unless it initialises a tensor."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _random_model(name: str, seed: int | None) -> nn.Module:
     from torchvision.models import get_model, get_model_builder, list_models
 
     if name not in list_models():
@@ -83,8 +102,9 @@ def _random_model(name: str, seed: int) -> nn.Module:
             f"backbone={name!r} is not a model of torchvision.{_close_matches(name, list_models())} "
             "Pass a name from torchvision.models.list_models(), or an nn.Module."
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    initialised = _Uninitialised() if seed is None else nullcontext()
+    with torch.random.fork_rng(devices=[]), initialised:
+        torch.default_generator.manual_seed(seed or 0)
         # Without it, torchvision's segmentation and detection networks download a pretrained backbone.
         has_backbone = "weights_backbone" in inspect.signature(get_model_builder(name)).parameters
         return get_model(name, weights=None, **({"weights_backbone": None} if has_backbone else {}))
@@ -237,7 +257,7 @@ def trunk_arrays(trunk: nn.Module) -> StateArrays:
 
 def rebuild_trunk(backbone: str | nn.Module, layers: Sequence[str], arrays: StateArrays) -> nn.Module:
     """Build the trunk whose weights are these arrays; nothing is downloaded."""
-    trunk = build_trunk(backbone, layers, None, seed=0)
+    trunk = build_trunk(backbone, layers, None, seed=None)
     trunk.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
     return trunk
 
@@ -273,7 +293,22 @@ def _n_uses(nodes: Iterable[Node], target: object) -> int:
     return sum(node.target == target or str(node.target).startswith(f"{target}.") for node in nodes)
 
 
-def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], pixels: Tensor) -> GraphModule:
+def see_shapes(trunk: GraphModule, pixels: Tensor) -> None:
+    """Let the nodes of a trunk know the shapes they give for images; see :func:`shape_of`."""
+    from torch.fx.passes.shape_prop import ShapeProp
+
+    placeholder = next(iter(trunk.graph.nodes))
+    if shape_of(placeholder) != pixels.shape:
+        ShapeProp(trunk).propagate(pixels)
+
+
+def shape_of(node: Node) -> torch.Size | None:
+    """Return the shape that a node was seen to give, or None where it gave no tensor."""
+    seen = node.meta.get("tensor_meta")
+    return None if seen is None else getattr(seen, "shape", None)
+
+
+def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor]) -> GraphModule:
     """Return a trunk whose outputs are some channels of another's.
 
     What only the dropped channels need is not computed: the convolution that ends the trunk is cut to the
@@ -282,19 +317,15 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], pixels: Tensor)
     Parameters
     ----------
     trunk : GraphModule
-        See :func:`optimise_trunk`.
+        See :func:`optimise_trunk`. Its nodes know the shapes they gave, see :func:`see_shapes`: a sum is cut
+        only where both sides have all channels.
     keep : mapping of str to Tensor of int64
         The channels to keep of every output, by layer.
-    pixels : Tensor of shape (1, 3, height, width)
-        An image, to see the shapes inside: a sum is cut only where both sides have all channels.
 
     Returns
     -------
     GraphModule
     """
-    from torch.fx.passes.shape_prop import ShapeProp
-
-    ShapeProp(trunk).propagate(pixels)
     narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
     (output,) = (node for node in narrow.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
@@ -342,7 +373,7 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
     index = trunk.get_buffer(keep)
     if set(node.users) == {user} and len(index):
         module = trunk.get_submodule(str(node.target)) if node.op == "call_module" else None
-        of_one_shape = all(_shape(source) == _shape(node) for source in node.all_input_nodes)
+        of_one_shape = all(shape_of(source) == shape_of(node) for source in node.all_input_nodes)
         elementwise = isinstance(module, _ELEMENTWISE_MODULES) or node.target in _ELEMENTWISE_FUNCTIONS
         if elementwise and of_one_shape:
             for source in node.all_input_nodes:
@@ -355,12 +386,6 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node) -> Node:
             return node
     with trunk.graph.inserting_before(user):
         return trunk.graph.call_function(select_channels, (node, trunk.graph.get_attr(keep)))
-
-
-def _shape(node: Node) -> torch.Size | None:
-    """Return the shape that a node was seen to give, or None where it gave no tensor."""
-    seen = node.meta.get("tensor_meta")
-    return None if seen is None else getattr(seen, "shape", None)
 
 
 def _narrow_convolution(convolution: nn.Conv2d, index: Tensor) -> nn.Conv2d:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk
+from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk, see_shapes
+from .packing import pack_trunk
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -49,7 +50,7 @@ class Network:
         self._trunk = optimise_trunk(trunk).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
         self._device, self.dtype = device, weight.dtype
-        self._narrow: tuple[Sequence[NDArray[np.int64]] | None, GraphModule] = (None, self._trunk)
+        self._ready: tuple[list[NDArray[np.int64]], GraphModule] | None = None
         # Where a batch norm is folded into a convolution, the node of the convolution computes what the batch
         # norm did, and nothing what the convolution did: another trunk's output of that name is another.
         left = {node.name for node in self._trunk.graph.nodes}
@@ -82,20 +83,21 @@ class Network:
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             normalised = _normalised(pixels, self.dtype)
-            trunk = self._trunk if channels is None else self._narrowed(channels, normalised[:1])
-            return self._in_order(trunk(normalised))
+            return self._in_order(self._trunk_for(list(channels or ()), normalised[:1])(normalised))
 
-    def _narrowed(self, channels: Sequence[NDArray[np.int64]], pixels: Tensor) -> GraphModule:
-        """Return the trunk that computes these channels alone; the last one made is kept."""
-        made_for, trunk = self._narrow
-        if made_for is None or not all(map(np.array_equal, made_for, channels)):
-            keep = {
-                layer: torch.from_numpy(index).to(self._device)
-                for layer, index in zip(self.layers, channels, strict=True)
-            }
-            trunk = narrow_trunk(self._trunk, keep, pixels)
-            self._narrow = channels, trunk
-        return trunk
+    def _trunk_for(self, channels: list[NDArray[np.int64]], pixels: Tensor) -> GraphModule:
+        """Return the trunk that computes these channels alone, or all; the last one made is kept."""
+        if self._ready is not None:
+            made_for, trunk = self._ready
+            if len(made_for) == len(channels) and all(map(np.array_equal, made_for, channels)):
+                return trunk
+        trunk = self._trunk
+        see_shapes(trunk, pixels)
+        if channels:
+            keep = (torch.from_numpy(index).to(self._device) for index in channels)
+            trunk = narrow_trunk(trunk, dict(zip(self.layers, keep, strict=True)))
+        self._ready = channels, pack_trunk(trunk)
+        return self._ready[1]
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
         """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
@@ -152,15 +154,15 @@ def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """Bring pixels, uint8 or in [0, 1], to the statistics of ImageNet."""
     # In half precision the differences of bright pixels would be lost before the network sees them.
     precise = torch.promote_types(dtype, torch.float32)
-    scale, shift = _scale_and_shift(pixels.dtype == torch.uint8, precise, pixels.device)
-    return torch.mul(pixels, scale).sub_(shift).to(dtype)
+    scale, black = _scale_and_black(pixels.dtype == torch.uint8, precise, pixels.device)
+    return torch.addcmul(black, pixels, scale).to(dtype)
 
 
 @functools.cache
-def _scale_and_shift(in_bytes: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return 1 / std and mean / std of every channel, (3, 1, 1); kept, as a GPU waits for new ones."""
+def _scale_and_black(in_bytes: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return 1 / std and -mean / std of every channel, (3, 1, 1); kept, as a GPU waits for new ones."""
     mean, std = (
         torch.tensor(values, dtype=dtype)[:, None, None].to(device)
         for values in (_IMAGENET_MEAN, _IMAGENET_STD)
     )
-    return 1 / (std * (255 if in_bytes else 1)), mean / std
+    return 1 / (std * (255 if in_bytes else 1)), -mean / std

@@ -15,7 +15,14 @@ from torch import nn
 from torch.nn import functional
 from torchvision.models import get_model, get_model_weights
 
-from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk, rebuild_trunk, trunk_arrays
+from skpadim.backbones import (
+    build_trunk,
+    narrow_trunk,
+    optimise_trunk,
+    rebuild_trunk,
+    see_shapes,
+    trunk_arrays,
+)
 
 RESNET = ("layer1", "layer2", "layer3")
 SQUEEZENET = ("features.4", "features.8", "features.12")
@@ -434,6 +441,11 @@ NARROWED = [
 ]
 
 
+def narrowed(trunk, keep):
+    see_shapes(trunk, pixels()[:1])
+    return narrow_trunk(trunk, keep)
+
+
 @pytest.mark.parametrize(("name", "layers"), NARROWED)
 @pytest.mark.parametrize("n_kept", [0, 1, 5])
 def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
@@ -444,7 +456,7 @@ def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
         layer: torch.from_numpy(np.sort(rng.choice(output.shape[1], n_kept, replace=False)))
         for layer, output in whole.items()
     }
-    narrow = outputs_of(narrow_trunk(trunk, keep, pixels()[:1]), pixels())
+    narrow = outputs_of(narrowed(trunk, keep), pixels())
     for layer, output in whole.items():
         torch.testing.assert_close(narrow[layer], output[:, keep[layer]], rtol=1e-4, atol=1e-5)
     assert_equal(outputs_of(trunk, pixels()), whole)
@@ -452,7 +464,7 @@ def test_narrow_trunk_computes_some_channels_of_the_same(name, layers, n_kept):
 
 def test_narrow_trunk_does_not_compute_what_it_drops():
     trunk = optimise_trunk(build_trunk(network("resnet18"), RESNET, None, seed=0))
-    narrow = narrow_trunk(trunk, {"layer3": torch.arange(7)}, pixels()[:1])
+    narrow = narrowed(trunk, {"layer3": torch.arange(7)})
     assert narrow.get_submodule("layer3.1.conv2").out_channels == 7
     assert narrow.get_submodule("layer3.1.conv2").weight.shape[0] == 7
     assert trunk.get_submodule("layer3.1.conv2").weight.shape[0] == 256, "the whole trunk stays"
@@ -475,7 +487,7 @@ def test_convolution_that_is_called_twice_stays_whole():
     with torch.random.fork_rng(devices=[]):
         trunk = optimise_trunk(build_trunk(Twice(), ("last",), None, seed=0))
     keep = torch.tensor([2, 0])
-    narrow = narrow_trunk(trunk, {"last": keep}, pixels()[:1])
+    narrow = narrowed(trunk, {"last": keep})
     torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])
 
 
@@ -549,7 +561,7 @@ def test_sum_with_another_shape_is_cut_behind_it(shape):
     with torch.random.fork_rng(devices=[]):
         trunk = optimise_trunk(build_trunk(Sum(), ("last",), None, seed=0))
     keep = torch.tensor([2, 1])
-    narrow = narrow_trunk(trunk, {"last": keep}, pixels()[:1])
+    narrow = narrowed(trunk, {"last": keep})
     torch.testing.assert_close(narrow(pixels())["last"], trunk(pixels())["last"][:, keep])
 
 

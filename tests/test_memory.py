@@ -19,6 +19,7 @@ from torch import nn
 from skpadim import CNNFeatureTransformer, PaDiMDetector
 from skpadim.datasets import make_inspection_images
 from skpadim.model_selection import OneClassKFold
+from skpadim.packing import PackedConvolution
 
 SIZE = 32
 
@@ -40,14 +41,14 @@ def files(photos, tmp_path):
 def passes(monkeypatch):
     """Count how many images every convolution sees."""
     seen = []
-    forward = nn.Conv2d.forward
+    for kind in (nn.Conv2d, PackedConvolution):
 
-    @functools.wraps(forward)
-    def counted(self, x):
-        seen.append(len(x))
-        return forward(self, x)
+        @functools.wraps(kind.forward)
+        def counted(self, x, forward=kind.forward):
+            seen.append(len(x))
+            return forward(self, x)
 
-    monkeypatch.setattr(nn.Conv2d, "forward", counted)
+        monkeypatch.setattr(kind, "forward", counted)
     return seen
 
 

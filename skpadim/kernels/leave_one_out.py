@@ -19,7 +19,7 @@ from .whitening import n_entries, pack, squared_distances, whitening_rows
 # The inverse factors of a band, and the features that its patches see of the images of a chunk, take
 # about this much each. MKL's batched products fail beyond 2**31 bytes; this is far below, and in cache.
 BAND_BYTES = 2**24
-CHUNK_BYTES = 2**22
+CHUNK_BYTES = 2**24
 
 
 def factor_and_leave_one_out(

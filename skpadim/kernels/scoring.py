@@ -49,8 +49,8 @@ class Scorer:
     Attributes
     ----------
     tree : PrefixTree
-    means : list of Tensor of shape (n_nodes, channels)
-        Per depth, coarse to fine.
+    means : list of Tensor of shape (height * width, 1, channels)
+        Per level, coarse to fine.
     whitening : list of Blocks
         Whitening rows, per depth.
     rows, columns : Tensor of shape (pixels, patches)
@@ -96,7 +96,7 @@ class Scorer:
         )
         return cls(
             tree,
-            [tree.gather(mean.to(like)[None], depth)[:, 0] for depth, mean in enumerate(means)],
+            [_by_cell(mean.to(like)[None]) for mean in means],
             [
                 _unpack(packed.flatten(0, 1), index, own, sum(channels[:depth]))
                 for depth, (packed, index, own) in enumerate(
@@ -115,15 +115,15 @@ class Scorer:
 
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Return Mahalanobis distances (n, h, w) of levels (n, c, h, w), coarse to fine."""
-        bytes_per_patch = self.rows.itemsize * len(levels[0]) * self.means[-1].shape[1]
+        centred = [_by_cell(level) - mean for level, mean in zip(levels, self.means, strict=True)]
         parts = []
-        for band in self.tree.bands(bytes_per_patch, _BAND_BYTES):
-            centred = [
-                self.tree.gather(level, depth, nodes).to(self.dtype).sub_(mean[nodes, None])
-                for depth, (level, mean, nodes) in enumerate(zip(levels, self.means, band, strict=True))
+        for band in self.tree.bands(centred[-1][0].nbytes, _BAND_BYTES):
+            seen = [
+                level.index_select(0, cells[nodes])
+                for level, cells, nodes in zip(centred, self.tree.cells, band, strict=True)
             ]
             whitening = [rows.band(nodes) for rows, nodes in zip(self.whitening, band, strict=True)]
-            parts.append(squared_distances(self.tree, whitening, centred))
+            parts.append(squared_distances(self.tree, whitening, seen))
         squared = torch.cat(parts).index_select(0, self.patches)
         return squared.sqrt_().T.unflatten(1, self.tree.fine_shape)
 
@@ -131,6 +131,11 @@ class Scorer:
         """Return anomaly maps (n, height, width) of distances (n, h, w)."""
         dtype = distances.dtype
         return self.rows.to(dtype) @ (distances @ self.columns.to(dtype).T)
+
+
+def _by_cell(level: Tensor) -> Tensor:
+    """View a level (n, c, h, w) as (h * w, n, c)."""
+    return level.permute(2, 3, 0, 1).flatten(0, 1)
 
 
 def _unpack(packed: Tensor, index: Tensor, n_own: int, n_above: int) -> Blocks:

@@ -126,14 +126,14 @@ def squared_distances(tree: PrefixTree, whitening: Sequence[Blocks], centred: Se
     -------
     Tensor of shape (n_nodes of the last depth, n_images)
     """
-    prefix = centred[0][:, :, :0]
-    total = centred[0].new_zeros(centred[0].shape[:2])
-    for depth, (rows, own) in enumerate(zip(whitening, centred, strict=True)):
-        size = tree.family_sizes[depth]
-        if depth:
-            prefix = torch.cat([with_children(prefix, tree.family_sizes[depth - 1]), centred[depth - 1]], 2)
-        shared = prefix @ rows.cross_by_family(size).mT
-        by_node = shared.unflatten(2, (size, own.shape[2])).transpose(1, 2).flatten(0, 1)
-        white = by_node.baddbmm_(own, rows.own.mT)
-        total = with_children(total, size) + white.square_().sum(dim=2)
+    seen = centred[0]  # by the nodes of a depth, of its level and all coarser ones
+    total = torch.bmm(seen, whitening[0].own.mT).square_().sum(dim=2)
+    for depth in range(1, tree.depth):
+        size, own, rows = tree.family_sizes[depth], centred[depth], whitening[depth]
+        shared = torch.bmm(seen, rows.cross_by_family(size).mT)
+        by_node = shared.view(*seen.shape[:2], size, own.shape[2]).transpose(1, 2).reshape(own.shape)
+        squared = by_node.baddbmm_(own, rows.own.mT).square_().sum(dim=2)
+        total = squared.view(len(seen), size, -1).add_(total[:, None]).flatten(0, 1)
+        if depth + 1 < tree.depth:
+            seen = torch.cat([with_children(seen, size), own], dim=2)
     return total

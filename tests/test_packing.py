@@ -1,0 +1,110 @@
+"""Trunks with packed convolutions: the same function, whatever the network."""
+
+import pytest
+import torch
+from torch import nn
+
+from skpadim.backbones import build_trunk, optimise_trunk, see_shapes
+from skpadim.packing import PackedConvolution, pack_trunk
+from test_backbones import Shared, network, outputs_of, pixels
+
+NETWORKS = [
+    ("resnet18", ("layer1", "layer2", "layer3")),
+    ("squeezenet1_0", ("features.4", "features.9")),
+    ("mobilenet_v3_small", ("features.2", "features.8")),
+    ("efficientnet_b0", ("features.3", "features.5")),
+    ("densenet121", ("features.denseblock1", "features.transition2")),
+    ("regnet_y_400mf", ("trunk_output.block2",)),
+    ("shufflenet_v2_x0_5", ("stage2", "stage3")),
+    ("convnext_tiny", ("features.1", "features.3")),
+    ("swin_t", ("features.1", "features.3")),
+]
+
+
+def packed_and_plain(model, layers, dtype=torch.float32):
+    trunk = optimise_trunk(build_trunk(model, layers, None, seed=0)).to(dtype)
+    see_shapes(trunk, pixels(dtype=dtype)[:1])
+    return pack_trunk(trunk), trunk
+
+
+def n_packed(trunk):
+    return sum(isinstance(module, PackedConvolution) for module in trunk.modules())
+
+
+@pytest.mark.parametrize(("name", "layers"), NETWORKS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_packed_trunk_is_the_same_function(name, layers, memory_format):
+    packed, trunk = packed_and_plain(network(name), layers)
+    called = [node.target for node in trunk.graph.nodes if node.op == "call_module"]
+    # A convolution inside a module that torchvision does not trace into, as MobileNet's, is left alone.
+    assert n_packed(packed) == sum(isinstance(trunk.get_submodule(name), nn.Conv2d) for name in called)
+    assert not n_packed(trunk), "the trunk itself stays"
+    for images in (pixels()[:1], pixels(), pixels(96)):
+        images = images.contiguous(memory_format=memory_format)
+        expected = outputs_of(trunk, images)
+        for layer, output in outputs_of(packed, images).items():
+            tolerance = 1e-5 * float(expected[layer].abs().max())
+            torch.testing.assert_close(output, expected[layer], rtol=0, atol=tolerance)
+
+
+class Subclass(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class Around(nn.Module):
+    """A network around one module."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.last = inner, nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.inner(x))
+
+
+class Tied(nn.Module):
+    """A network that reads the weights of its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.last = nn.Conv2d(3, 3, 3, padding=1), nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.convolution(x) * self.convolution.weight.mean())
+
+
+def hooked_convolution():
+    convolution = nn.Conv2d(3, 4, 3)
+    convolution.register_forward_hook(lambda _module, _args, output: output + 1)
+    return convolution
+
+
+@pytest.mark.parametrize(
+    ("make", "n_expected"),
+    [
+        (lambda: Around(nn.Conv2d(3, 4, 3)), 1),
+        (lambda: Around(nn.Conv2d(3, 4, 3, padding="same")), 0),
+        (lambda: Around(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), 0),
+        (lambda: Around(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))), 0),
+        (lambda: Around(hooked_convolution()), 0),
+        (lambda: Around(nn.Conv2d(3, 4, 3, bias=False, dilation=2, stride=(2, 1))), 1),
+        (lambda: Around(Subclass(3, 4, 3)), 0),
+        (Shared, 1),
+        (Tied, 0),
+    ],
+    ids=["plain", "same", "reflect", "normalised", "hooked", "dilated", "subclass", "called twice", "tied"],
+)
+def test_convolutions_that_do_more_are_left_alone(make, n_expected):
+    with torch.random.fork_rng(devices=[]):
+        packed, trunk = packed_and_plain(make(), ("last",))
+    assert n_packed(packed) == n_expected
+    torch.testing.assert_close(outputs_of(packed, pixels())["last"], outputs_of(trunk, pixels())["last"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_other_precisions_are_left_alone(dtype):
+    packed, trunk = packed_and_plain(network("resnet18"), ("layer1",), dtype)
+    assert not n_packed(packed)
+    images = pixels(dtype=dtype)
+    torch.testing.assert_close(outputs_of(packed, images), outputs_of(trunk, images), rtol=0, atol=0)
