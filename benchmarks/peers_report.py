@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 NOTES = """\
-- trunk: skpadim's, batch norms folded and channels last, to the third layer; normalised tensors in,
-  channels last. Its fit is one pass over the images.
+- trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
+  last. Its fit is one pass over the images. skpadim's trunk is cut to the kept channels as well, and lays the
+  weights of its convolutions out once.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
