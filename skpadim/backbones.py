@@ -146,7 +146,7 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # On other files torch's unpickler raises almost anything.
         raise ValueError(
-            f"{where} cannot be read as a state dict of tensors ({type(error).__name__}). Save one with "
+            f"{where} cannot be read as a state dict of tensors ({_first_line(error)}). Save one with "
             "torch.save(model.state_dict(), path)."
         ) from error
     if not isinstance(state, Mapping) or not all(
@@ -157,6 +157,10 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
             "torch.save(model.state_dict(), path)."
         )
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _load(trunk: nn.Module, known: Set[str], state: Mapping[str, Tensor], where: str) -> None:

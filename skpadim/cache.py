@@ -19,7 +19,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class FeatureCache:
     """
 
     def __init__(self, memory: joblib.Memory | str | os.PathLike[str], source: str) -> None:
-        self._folder = _store(memory) / "skpadim"
+        self._folder = store_folder(memory) / "skpadim"
         self._source = source
 
     def read(
@@ -91,6 +91,31 @@ class FeatureCache:
         assert features is not None
         return torch.from_numpy(features).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
+    def missing(self, images: Sequence[str], outputs: Mapping[str, tuple[int, int, int]]) -> list[int]:
+        """Return which images lack one of some outputs, each content once.
+
+        Parameters
+        ----------
+        images : sequence of str
+            Digests of their contents.
+        outputs : mapping of str to (int, int, int)
+            Channels, height and width of every output.
+
+        Returns
+        -------
+        list of int
+            Their positions, ascending.
+        """
+        first = {image: position for position, image in reversed(list(enumerate(images)))}
+        return sorted(
+            position
+            for image, position in first.items()
+            if any(
+                _map(self._file(image, output, (channels, height, width)), (height * width, channels)) is None
+                for output, (channels, height, width) in outputs.items()
+            )
+        )
+
     def outputs(self, image: str) -> dict[str, tuple[int, int, int]]:
         """Return the outputs that are kept of an image, with their channels, height and width."""
         shapes = {}
@@ -117,16 +142,26 @@ class FeatureCache:
         return f"{self._folder}/{digest(self._source, image)[:32]}"
 
 
-def _store(memory: joblib.Memory | str | os.PathLike[str]) -> Path:
-    """Return the folder of a memory, made where it is missing."""
-    memory = check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
-    location = getattr(getattr(memory, "store_backend", None), "location", None)
-    if location is None:
-        raise ValueError(
-            f"memory={memory!r} has no folder to keep features in. Pass the path of a folder, a "
-            "joblib.Memory with a location, or None."
-        )
-    return Path(location)
+def store_folder(memory: joblib.Memory | str | os.PathLike[str]) -> Path:
+    """Return the folder of a memory, made where it is missing.
+
+    Raises
+    ------
+    ValueError
+        If it has none, or none can be made.
+    """
+    given = os.fspath(memory) if isinstance(memory, os.PathLike) else memory
+    try:
+        store = getattr(check_memory(given or None), "store_backend", None)
+    except OSError as error:
+        reason = f"cannot be made a folder ({error.strerror})"
+    else:
+        if store is not None:
+            return Path(store.location)
+        reason = "has no folder to keep features in"
+    raise ValueError(
+        f"memory={memory!r} {reason}. Pass the path of a folder, a joblib.Memory with a location, or None."
+    )
 
 
 def _map(path: str, shape: tuple[int, int]) -> NDArray[Any] | None:

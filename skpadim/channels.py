@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from .pyramid import FeaturePyramid
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_level_channels
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 
@@ -22,7 +21,7 @@ from .state import Estimator, rolls_back
 _AUTO_CHANNELS = 100
 
 
-class RandomChannelSelector(SelectorMixin, Estimator):
+class RandomChannelSelector(PyramidInputMixin, SelectorMixin, Estimator):
     """Keep a random subset of the channels of an embedding.
 
     Defard et al. (2020), section III-B: of the concatenated channels of all layers, a random subset
@@ -48,6 +47,8 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         Channels before the selection.
     layer_names_in_ : tuple of str or None
         The layers of the pyramid of the fit; None for an array.
+    level_channels_ : list of int or None
+        Channels of every layer before the selection; None for an array.
     layers_ : tuple of str or None
         Those kept, in the same order; None: all.
 
@@ -109,11 +110,13 @@ class RandomChannelSelector(SelectorMixin, Estimator):
             If ``layers`` does not hold names.
         """
         checked = self._check(X, reset=True)
-        self.layer_names_in_ = checked.layer_names if isinstance(checked, FeaturePyramid) else None
+        has_levels = isinstance(checked, FeaturePyramid)
+        self.layer_names_in_ = checked.layer_names if has_levels else None
+        self.level_channels_ = checked.level_channels if has_levels else None
         self.layers_ = self._check_layers()
         kept = np.arange(checked.shape[1])
         if self.layers_ is not None:
-            of_layer = np.repeat(checked.layer_names, [level.shape[1] for level in checked.levels])
+            of_layer = np.repeat(checked.layer_names, checked.level_channels)
             kept = np.flatnonzero(np.isin(of_layer, self.layers_))
         n_kept = resolve_n_channels(self.n_channels, len(kept))
         drawn = fresh_random_state(self.random_state).choice(len(kept), n_kept, replace=False)
@@ -136,7 +139,7 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         Raises
         ------
         ValueError
-            If X has another number of channels than in the fit, or lacks a layer of ``layers``.
+            If X has other numbers of channels than in the fit, or lacks a layer of ``layers``.
         """
         check_is_fitted(self)
         checked = self._check(X, reset=False)
@@ -147,7 +150,9 @@ class RandomChannelSelector(SelectorMixin, Estimator):
             raise ValueError(
                 f"X has the layers {names}, but the fit saw {self.layer_names_in_}. Use those of the fit."
             )
-        chosen = self.by_layer([level.shape[1] for level in levels])
+        if self.level_channels_ is not None:
+            check_level_channels(checked, self.level_channels_)
+        chosen = self.by_layer(checked.level_channels)
         kept = [
             (name, level[:, keep])
             for name, level, keep in zip(names, levels, chosen, strict=True)
@@ -178,7 +183,8 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         """Return the layers to keep, in the order of the pyramid."""
         if self.layers is None:
             return None
-        if isinstance(self.layers, str) or not all(isinstance(layer, str) for layer in self.layers):
+        of_names = not isinstance(self.layers, str | Set | Mapping)
+        if not of_names or not all(isinstance(layer, str) for layer in self.layers):
             raise TypeError(f"layers must be a list of names, such as ['layer1']; got {self.layers!r}.")
         if self.layer_names_in_ is None:
             raise ValueError(
@@ -204,11 +210,6 @@ class RandomChannelSelector(SelectorMixin, Estimator):
         mask = np.zeros(self.n_features_in_, dtype=bool)
         mask[self.channel_indices_] = True
         return mask
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
 
 
 def resolve_n_channels(n_channels: int | str | None, n_all: int) -> int:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -60,10 +62,37 @@ def decode(image: Path | Image.Image, name: str) -> np.ndarray:
     Traceback (most recent call last):
     ValueError: X[1] ('missing.png') cannot be read as an image: there is no such file.
     """
-    try:
-        return _decode_object(image) if isinstance(image, Image.Image) else _decode_file(image)
-    except Exception as error:
-        raise ValueError(_explain(error, name)) from error
+    with _named_errors(name):
+        if isinstance(image, Image.Image):
+            _refuse_what_costs_too_much(image)
+            with _IMAGE_OBJECT_LOCK:
+                upright = ImageOps.exif_transpose(image)
+            return _as_seen(upright)
+        with _opened(image) as upright:
+            return _as_seen(upright)
+
+
+def decode_mask(path: Path, name: str) -> np.ndarray:
+    """Return the values of a mask's file: what `decode` does to colours would change them.
+
+    Parameters
+    ----------
+    path : str or path
+    name : str
+        What to call the mask in a message.
+
+    Returns
+    -------
+    ndarray of shape (height, width)
+        Grey values, or the indices of a palette.
+
+    Raises
+    ------
+    ValueError
+        As `decode`.
+    """
+    with _named_errors(name), _opened(path) as image:
+        return np.asarray(image.convert("L") if len(image.getbands()) > 1 else image)
 
 
 def quote(path: Path) -> str:
@@ -76,7 +105,17 @@ def pass_its_files(folder: Path) -> str:
     return f"pass its files' paths, e.g. sorted(Path({quote(folder)}).glob('*.png'))."
 
 
-def _decode_file(path: Path) -> np.ndarray:
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(_explain(error, name)) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file, upright."""
     # Asked first, because opening a named pipe would wait for ever.
     if os.path.isdir(path):
         raise IsADirectoryError(f"it is a directory; {pass_its_files(path)}")
@@ -87,14 +126,7 @@ def _decode_file(path: Path) -> np.ndarray:
     with open(path, "rb") as file, Image.open(file) as image:
         _refuse_what_costs_too_much(image)
         ImageOps.exif_transpose(image, in_place=True)
-        return _as_seen(image)
-
-
-def _decode_object(image: Image.Image) -> np.ndarray:
-    _refuse_what_costs_too_much(image)
-    with _IMAGE_OBJECT_LOCK:
-        upright = ImageOps.exif_transpose(image)
-    return _as_seen(upright)
+        yield image
 
 
 def _refuse_what_costs_too_much(image: Image.Image) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -20,10 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .backbones import NETWORK_LOCK, build_trunk, rebuild_trunk, trunk_arrays
-from .cache import FeatureCache, built_once, digest, network_digest
+from .cache import FeatureCache, built_once, digest, network_digest, store_folder
 from .devices import join_on_host, resolve_device
 from .images import ImageBatch, Images, check_images
-from .kernels.channels import select_channels
 from .network import Network
 from .pyramid import FeaturePyramid
 from .randomness import draw_seed
@@ -156,6 +155,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             If X holds no images, a layer or backbone is unknown, or the weights do not fit.
         """
         check_images(X)
+        if self.memory is not None:
+            store_folder(self.memory)
         self.layer_names_ = self._check_layers()
         self.resized_size_, self.input_size_ = self._check_sizes()
         self.backbone_ = self.backbone
@@ -269,8 +270,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         digests = images.digests()
         for start in range(0, len(images), self.batch_size):
             contents = list(islice(digests, self.batch_size))
-            only = range(start, start + len(contents))
-            yield self._recall(cache, contents, channels, functools.partial(self._pixels, images, only))
+            yield self._recall(cache, images, start, contents, channels)
 
     def _pixels(self, images: Images, only: range) -> Tensor:
         (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
@@ -289,29 +289,41 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     def _recall(
         self,
         cache: FeatureCache,
+        images: Images,
+        start: int,
         contents: Sequence[str],
         channels: Sequence[NDArray[np.int64]] | None,
-        pixels: Callable[[], Tensor],
     ) -> list[Tensor]:
-        """Return the embeddings of a batch, from the cache where it has them."""
-        outputs = self._fitted_network().outputs
+        """Return the embeddings of a batch that starts at an image, from the cache where it has them."""
         kept = channels or [np.arange(shape[0]) for shape in self.level_shapes_]
-        wanted = zip(outputs, self.level_shapes_, kept, strict=True)
-        found = [cache.read(contents, *of_layer) for of_layer in wanted]
-        levels = [level for level in found if level is not None]
-        if len(levels) < len(found):
-            whole = self._complete(cache, contents, pixels)
-            levels = [
-                select_channels(level, torch.from_numpy(index).to(level.device))
-                for level, index in zip(whole, kept, strict=True)
-            ]
+        levels = self._read(cache, contents, kept)
+        if levels is None:
+            outputs = dict(zip(self._fitted_network().outputs, self.level_shapes_, strict=True))
+            for run in _runs(cache.missing(contents, outputs)):
+                only = range(start + run.start, start + run.stop)
+                lacking = contents[run.start : run.stop]
+                self._complete(cache, lacking, functools.partial(self._pixels, images, only))
+            levels = self._read(cache, contents, kept)
+        if levels is None:  # Somebody empties the folder meanwhile.
+            pixels = self._pixels(images, range(start, start + len(contents)))
+            levels = self._fitted_network().levels(pixels, kept)
         device = resolve_device(self.device)
         return [level.to(device, non_blocking=True) for level in levels]
 
-    def _complete(
-        self, cache: FeatureCache, contents: Sequence[str], pixels: Callable[[], Tensor]
-    ) -> list[Tensor]:
-        """Compute what the cache lacks of a batch, and write it.
+    def _read(
+        self, cache: FeatureCache, contents: Sequence[str], kept: Sequence[NDArray[np.int64]]
+    ) -> list[Tensor] | None:
+        levels = []
+        outputs = self._fitted_network().outputs
+        for output, shape, index in zip(outputs, self.level_shapes_, kept, strict=True):
+            level = cache.read(contents, output, shape, index)
+            if level is None:
+                return None
+            levels.append(level)
+        return levels
+
+    def _complete(self, cache: FeatureCache, contents: Sequence[str], pixels: Callable[[], Tensor]) -> None:
+        """Compute what the cache lacks of some images, and write it.
 
         The network goes on from what the cache has, be it of other layers, where that suffices.
         """
@@ -327,7 +339,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         for output, level in zip(network.outputs, levels, strict=True):
             if output not in known:
                 cache.write(contents, output, level)
-        return levels
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.
@@ -351,7 +362,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     def _check_layers(self) -> tuple[str, ...]:
         layers = self.layers
-        if isinstance(layers, str) or not all(isinstance(layer, str) for layer in layers):
+        if isinstance(layers, str | Set | Mapping) or not all(isinstance(layer, str) for layer in layers):
             raise TypeError(f"layers must be a list of names, such as ['layer1']; got {layers!r}.")
         if not len(layers) or len(set(layers)) < len(layers):
             raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
@@ -407,6 +418,14 @@ def describe_image_input(tags: Tags) -> Tags:
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
     return tags
+
+
+def _runs(positions: Sequence[int]) -> Iterator[range]:
+    """Yield the runs of consecutive numbers in ascending ones."""
+    cuts = np.flatnonzero(np.diff(positions) > 1) + 1
+    for run in np.split(np.asarray(positions), cuts):
+        if run.size:
+            yield range(run[0], run[-1] + 1)
 
 
 def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:

@@ -12,11 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .calibration import CalibratedDecisionMixin, Reservoir
@@ -26,7 +23,7 @@ from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid, check_pyramid
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_pyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -40,7 +37,7 @@ _SMALLEST_REMAINDER = 1e-12
 _MIN_IMAGES = 3
 
 
-class PatchGaussian(CalibratedDecisionMixin, Estimator):
+class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
     """A multivariate Gaussian at every patch position, and the distance of new patches to it.
 
     Defard et al. (2020), section III-B. The covariance of a patch is ``numpy.cov`` of its embeddings plus
@@ -360,8 +357,11 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
                 f"Found n_samples={n_images} image(s), but at least {_MIN_IMAGES} are needed: leaving one "
                 "out must leave a covariance."
             )
-        if not all(bool(mean.isfinite().all()) for mean in moments.means):
-            raise ValueError("X has features that are NaN or infinite; the Gaussians need finite ones.")
+        if not np.isfinite(mean_variance(moments)):
+            raise ValueError(
+                "X has features that are NaN, infinite, or so large that their squares are infinite; the "
+                "Gaussians need finite variances."
+            )
         return moments, reservoir
 
     def _factor(self, moments: Moments, reservoir: Reservoir) -> Tensor:
@@ -453,11 +453,6 @@ class PatchGaussian(CalibratedDecisionMixin, Estimator):
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+
+from .decoding import decode_mask, quote
 
 Mask = NDArray[np.bool_]
 Masks = Iterable[ArrayLike | str | os.PathLike[str] | None]
@@ -78,8 +79,8 @@ def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
     if mask is None:
         return np.zeros(size, dtype=bool)
     if isinstance(mask, str | os.PathLike):
-        name = f"{name} ({os.fspath(mask)!r})"
-        mask = _read_mask(mask, name)
+        name = f"{name} ({quote(mask)})"
+        mask = decode_mask(mask, name)
     pixels = _as_real(mask, name)
     if pixels.shape != size:
         raise ValueError(
@@ -97,15 +98,10 @@ def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
 
 
 def _as_real(values: Any, name: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # Rows of different lengths.
+        raise ValueError(f"{name} is not an array: {error}") from error
     if array.dtype.kind not in "bfiu":
         raise TypeError(f"{name} has dtype {array.dtype}, expected real numbers.")
     return array
-
-
-def _read_mask(path: str | os.PathLike[str], name: str) -> NDArray[Any]:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L") if len(image.getbands()) > 1 else image)
-    except OSError as error:
-        raise ValueError(f"{name} cannot be read as an image: {error}") from error

@@ -14,13 +14,11 @@ from scipy.linalg import eigh
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import (
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
 from .channels import resolve_n_channels
 from .kernels.prefix import nearest_index
-from .pyramid import FeaturePyramid, check_pyramid
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_level_channels, check_pyramid
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 
@@ -30,7 +28,7 @@ Array = NDArray[np.floating[Any]]
 _CHUNK_BYTES = 2**25
 
 
-class _Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, ABC):
+class _Projection(PyramidInputMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, ABC):
     """What both projections share: their input, a pyramid or an array, and the form of their output."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -59,12 +57,7 @@ class _Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, 
         """
         check_is_fitted(self)
         pyramid = self._check(X, reset=False)
-        n_channels = [level.shape[1] for level in pyramid.levels]
-        if n_channels != self.level_channels_:
-            raise ValueError(
-                f"X has levels of {n_channels} channels, but the fit saw {self.level_channels_}. Use the "
-                "layers of the fit."
-            )
+        check_level_channels(pyramid, self.level_channels_)
         projected = self._project(pyramid)
         if isinstance(X, FeaturePyramid):
             return projected
@@ -74,7 +67,7 @@ class _Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, 
     def _check(self, X: Any, *, reset: bool) -> FeaturePyramid:
         pyramid = check_pyramid(self, X, reset=reset)
         if reset:
-            self.level_channels_ = [level.shape[1] for level in pyramid.levels]
+            self.level_channels_ = pyramid.level_channels
             self._n_features_out = resolve_n_channels(self.n_channels, sum(self.level_channels_))
         return pyramid
 
@@ -83,7 +76,6 @@ class _Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator, 
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -300,7 +292,7 @@ def _pooled_moments(pyramid: FeaturePyramid) -> tuple[NDArray[np.float64], NDArr
         np.einsum("chw,h,w->c", level.sum(0, dtype=np.float64), d.sum(0), a.sum(0)) / n_patches
         for level, d, a in zip(levels, down, across, strict=True)
     ]
-    coarse_to_fine = np.argsort([level[0, 0].size for level in levels])
+    coarse_to_fine = np.argsort([level.shape[2] * level.shape[3] for level in levels])
     scatter = [[np.zeros((len(own), len(other))) for other in means] for own in means]
     for images in _chunks(pyramid):
         centred = [level[images] - mean[:, None, None] for level, mean in zip(levels, means, strict=True)]

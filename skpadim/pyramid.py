@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_n_features, assert_all_finite, validate_data
 
 from .kernels.prefix import nearest_index
@@ -82,6 +83,11 @@ class FeaturePyramid:
         """Data type of the paper's embedding."""
         return np.result_type(*self.levels)
 
+    @property
+    def level_channels(self) -> list[int]:
+        """Number of channels of every level."""
+        return [level.shape[1] for level in self.levels]
+
     def __len__(self) -> int:
         return len(self.levels[0])
 
@@ -123,6 +129,31 @@ class FeaturePyramid:
             for name, level in zip(self.layer_names, self.levels, strict=True)
         )
         return f"FeaturePyramid({len(self)} images; {levels})"
+
+
+class PyramidInputMixin:
+    """For estimators that take a pyramid, or an array with axes beside channels."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags."""
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def check_level_channels(pyramid: FeaturePyramid, seen: list[int]) -> None:
+    """Check that the levels of a pyramid have as many channels as those of the fit had.
+
+    Raises
+    ------
+    ValueError
+        If they do not, be it that all have as many together.
+    """
+    if pyramid.level_channels != seen:
+        raise ValueError(
+            f"X has levels of {pyramid.level_channels} channels, but the fit saw {seen}. Use the layers of "
+            "the fit."
+        )
 
 
 def check_pyramid(estimator: BaseEstimator, X: Any, *, reset: bool) -> FeaturePyramid:

@@ -66,6 +66,12 @@ def test_by_layer_counts_within_the_layers():
         assert_array_equal(np.concatenate(chosen) + starts, selector.channel_indices_)
 
 
+def test_other_channels_of_the_layers_are_refused():
+    selector = RandomChannelSelector(3).fit(draw_pyramid(3, SHAPES))
+    with pytest.raises(ValueError, match=r"X has levels of \[5, 10, 5\] channels.*the fit saw \[6, 9, 5\]"):
+        selector.transform(draw_pyramid(3, [(5, 8, 8), (10, 4, 4), (5, 2, 2)]))
+
+
 @pytest.mark.parametrize(
     ("n_all", "n_channels", "n_kept"),
     [(150, "auto", 100), (100, "auto", 100), (30, "auto", 30), (150, None, 150), (150, 149, 149)],
@@ -234,6 +240,7 @@ class TestLayers:
             (["level0", "level0"], ValueError, "none twice"),
             ("level0", TypeError, r"list of names.*'level0'"),
             ([0, 1], TypeError, "list of names"),
+            ({"level0", "level1"}, TypeError, "list of names"),
             (3, ValueError, "layers"),
         ],
     )

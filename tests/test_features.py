@@ -380,7 +380,7 @@ def test_bad_parameters_are_named(params, message, photos):
         tiny(**params).fit(photos).transform(photos)
 
 
-@pytest.mark.parametrize("layers", ["fine", 3, [1, 2]])
+@pytest.mark.parametrize("layers", ["fine", 3, [1, 2], {"layer1", "layer2"}, {"layer1": 1}])
 def test_layers_that_are_no_names_are_refused(layers, photos):
     with pytest.raises((TypeError, ValueError), match="layers"):
         tiny(layers=layers).fit(photos)

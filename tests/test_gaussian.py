@@ -158,6 +158,7 @@ def test_plain_array_is_a_pyramid_of_one_level():
         (lambda: PatchGaussian(false_alarm_rate=1.0).fit(np.ones((5, 4))), "false_alarm_rate"),
         (lambda: PatchGaussian(device="nonsense").fit(np.ones((5, 4))), "device"),
         (lambda: PatchGaussian().fit([[np.nan, 1.0]] * 5), "NaN"),
+        (lambda: PatchGaussian().fit([[1e160, 1.0], [0.0, 1.0], [1.0, 2.0]]), "so large that their squares"),
     ],
 )
 def test_errors_name_the_parameter(make, message):

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skpadim import CNNFeatureTransformer, PaDiMDetector
+from skpadim.cache import FeatureCache
 from skpadim.datasets import make_inspection_images
 from skpadim.model_selection import OneClassKFold
 from skpadim.packing import PackedConvolution
@@ -90,7 +91,7 @@ def test_images_are_known_by_their_content(photos, files, tmp_path, passes):
     assert not passes, "other names and another order are the same images"
     Image.fromarray(photos.X_test[0]).save(files[3])
     changed = transformer.transform(files)
-    assert passes, "the same name is another image"
+    assert set(passes) == {1}, "the same name is another image, and it alone is computed"
     assert_equal(changed[[3]], features(None).fit_transform(photos.X_test[:1]))
 
 
@@ -179,7 +180,11 @@ def test_damaged_files_are_made_again(damage, photos, tmp_path):
         damaged = {"truncated": content[:-5], "empty": b"", "longer": content + b"more"}[damage]
         kept[0].write_bytes(damaged)
     assert_equal(features(tmp_path).fit_transform(photos.X_train), expected)
-    assert kept[0].read_bytes() == content
+    made_again = kept[0].read_bytes()
+    assert made_again[-3:] == content[-3:]
+    assert_allclose(
+        np.frombuffer(made_again[:-3], "<f4"), np.frombuffer(content[:-3], "<f4"), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_detector_scores_as_without(photos, tmp_path):
@@ -269,8 +274,42 @@ def test_broken_image_is_named(files, tmp_path):
         features(tmp_path / "memory", batch_size=3).fit_transform(files)
 
 
-def test_memory_without_a_folder_is_refused(photos):
-    with pytest.raises(ValueError, match=r"memory=.*has no folder"):
-        features(joblib.Memory(None)).fit_transform(photos.X_train)
+def test_each_content_is_computed_once(photos, tmp_path, passes):
+    X = photos.X_train[[0, 1, 0, 2, 2, 3, 1]]
+    expected = features(None).fit_transform(X)
+    transformer = features(tmp_path).fit(X)
+    passes.clear()
+    assert_equal(transformer.transform(X), expected)
+    assert sum(passes) == 4 * passes.count(2), "runs of two images, of one, and of one"
+
+
+def test_folder_that_is_emptied_meanwhile(photos, tmp_path, monkeypatch):
+    expected = features(None).fit_transform(photos.X_train)
+    write = FeatureCache.write
+
+    def write_and_empty(self, *arguments):
+        write(self, *arguments)
+        shutil.rmtree(self._folder)
+
+    monkeypatch.setattr(FeatureCache, "write", write_and_empty)
+    assert_equal(features(tmp_path, batch_size=5).fit_transform(photos.X_train), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda _: joblib.Memory(None), "has no folder to keep features in"),
+        (lambda _: "", "has no folder to keep features in"),
+        (lambda file: file, r"cannot be made a folder \((File exists|Not a directory)\)"),
+        (lambda file: str(file / "below"), r"cannot be made a folder \(Not a directory\)"),
+    ],
+    ids=["memory", "empty", "file", "below a file"],
+)
+def test_memory_without_a_folder_is_refused(make, message, photos, files):
+    with pytest.raises(ValueError, match=f"memory=.*{message}.*Pass the path of a folder"):
+        features(make(files[0])).fit(photos.X_train)
+
+
+def test_memory_of_another_type_is_refused(photos):
     with pytest.raises(ValueError, match="'memory' parameter"):
         features(3).fit(photos.X_train)

@@ -362,6 +362,7 @@ MAP = np.arange(9.0).reshape(3, 3)
         ([None, MASK - 1.0], [MAP, MAP], ValueError, "not binary: 2 values, -1.0 to 0.0"),
         ([None, MASK + np.nan], [MAP, MAP], ValueError, "masks[1] is not binary"),
         ([None, [["a"]]], [MAP, MAP], TypeError, "masks[1] has dtype <U1"),
+        ([None, [[0, 1], [0]]], [MAP, MAP], ValueError, "masks[1] is not an array: setting an array"),
         (
             [None, MASK],
             [MAP, np.where(MAP < 3, [np.nan, 0, np.inf], MAP)],
@@ -381,6 +382,23 @@ MAP = np.arange(9.0).reshape(3, 3)
 def test_bad_input(score, masks, maps, error, message):
     with pytest.raises(error, match=re.escape(message)):
         score(masks, maps)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"II*\0" + b"\xff" * 40, b"BM" + b"\xff" * 60], ids=["empty", "TIFF", "BMP"]
+)
+def test_broken_mask_is_named(content, tmp_path):
+    path = tmp_path / "mask.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"masks\[1\] \('.*mask.png'\) cannot be read as an image"):
+        pixel_roc_auc_score([MASK, path], [MAP, MAP])
+
+
+def test_mask_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(MASK.astype(np.uint8)).save(tmp_path / "mask.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
+    with pytest.raises(ValueError, match=r"masks\[0\] \('.*mask.png'\).*exceeds limit.*MAX_IMAGE_PIXELS"):
+        pixel_roc_auc_score([tmp_path / "mask.png"], [MAP])
 
 
 def test_nothing_to_find_and_nothing_to_spare():

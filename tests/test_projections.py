@@ -23,6 +23,7 @@ from skpadim import (
     FeaturePyramid,
     PatchGaussian,
     PCAChannelReducer,
+    RandomChannelSelector,
     SemiOrthogonalProjection,
 )
 from skpadim.persistence import TRUSTED_TYPES
@@ -177,6 +178,15 @@ def test_layers_without_a_share_still_define_the_patches():
     projected = SemiOrthogonalProjection(2).fit_transform(pyramid)
     assert [level.shape for level in projected.levels] == [(3, 0, 8, 8), (3, 2, 2, 2)]
     assert projected.shape == (3, 2, 8, 8)
+
+
+def test_components_where_a_layer_has_no_channels():
+    pyramid = draw_pyramid(5, [(2, 8, 8), (20, 2, 2)])
+    kept = RandomChannelSelector(1, random_state=0).fit_transform(pyramid)
+    assert kept.level_channels == [0, 1]
+    reducer = PCAChannelReducer(1).fit(kept)
+    assert_allclose(reducer.components_, [[1.0]])
+    assert reducer.transform(kept).shape == (5, 1, 8, 8)
 
 
 def test_subspaces_are_haar_distributed():
