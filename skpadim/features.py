@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -26,6 +26,7 @@ from .images import ImageBatch, Images, check_images
 from .network import Network
 from .pyramid import FeaturePyramid
 from .randomness import draw_seed
+from .recall import RecallingNetwork
 from .state import Estimator, rolls_back
 
 
@@ -266,13 +267,18 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             for batch in self.batches(X):
                 yield self.extract(batch, channels)
             return
-        images, cache = check_images(X), self._cache()
+        images = check_images(X)
+        recalling = RecallingNetwork(
+            self._fitted_network(), self.level_shapes_, self._cache(), resolve_device(self.device)
+        )
         digests = images.digests()
         for start in range(0, len(images), self.batch_size):
             contents = list(islice(digests, self.batch_size))
-            yield self._recall(cache, images, start, contents, channels)
+            yield recalling.levels(contents, functools.partial(self._pixels, images, start), channels)
 
-    def _pixels(self, images: Images, only: range) -> Tensor:
+    def _pixels(self, images: Images, start: int, positions: range) -> Tensor:
+        """Decode some images of a batch that starts at one."""
+        only = range(start + positions.start, start + positions.stop)
         (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
         return batch.pixels
 
@@ -285,60 +291,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
         source = digest(network, self.resized_size_, self.input_size_, dtype)
         return FeatureCache(self.memory, source)
-
-    def _recall(
-        self,
-        cache: FeatureCache,
-        images: Images,
-        start: int,
-        contents: Sequence[str],
-        channels: Sequence[NDArray[np.int64]] | None,
-    ) -> list[Tensor]:
-        """Return the embeddings of a batch that starts at an image, from the cache where it has them."""
-        kept = channels or [np.arange(shape[0]) for shape in self.level_shapes_]
-        levels = self._read(cache, contents, kept)
-        if levels is None:
-            outputs = dict(zip(self._fitted_network().outputs, self.level_shapes_, strict=True))
-            for run in _runs(cache.missing(contents, outputs)):
-                only = range(start + run.start, start + run.stop)
-                lacking = contents[run.start : run.stop]
-                self._complete(cache, lacking, functools.partial(self._pixels, images, only))
-            levels = self._read(cache, contents, kept)
-        if levels is None:  # Somebody empties the folder meanwhile.
-            pixels = self._pixels(images, range(start, start + len(contents)))
-            levels = self._fitted_network().levels(pixels, kept)
-        device = resolve_device(self.device)
-        return [level.to(device, non_blocking=True) for level in levels]
-
-    def _read(
-        self, cache: FeatureCache, contents: Sequence[str], kept: Sequence[NDArray[np.int64]]
-    ) -> list[Tensor] | None:
-        levels = []
-        outputs = self._fitted_network().outputs
-        for output, shape, index in zip(outputs, self.level_shapes_, kept, strict=True):
-            level = cache.read(contents, output, shape, index)
-            if level is None:
-                return None
-            levels.append(level)
-        return levels
-
-    def _complete(self, cache: FeatureCache, contents: Sequence[str], pixels: Callable[[], Tensor]) -> None:
-        """Compute what the cache lacks of some images, and write it.
-
-        The network goes on from what the cache has, be it of other layers, where that suffices.
-        """
-        network = self._fitted_network()
-        shapes = cache.outputs(contents[0]) | dict(zip(network.outputs, self.level_shapes_, strict=True))
-        found = {
-            node: cache.read(contents, node, shape) for node, shape in shapes.items() if node in network.nodes
-        }
-        known = {node: features for node, features in found.items() if features is not None}
-        levels = network.resume(known) if known else None
-        if levels is None:
-            levels = network.levels(pixels())
-        for output, level in zip(network.outputs, levels, strict=True):
-            if output not in known:
-                cache.write(contents, output, level)
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.
@@ -418,14 +370,6 @@ def describe_image_input(tags: Tags) -> Tags:
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
     return tags
-
-
-def _runs(positions: Sequence[int]) -> Iterator[range]:
-    """Yield the runs of consecutive numbers in ascending ones."""
-    cuts = np.flatnonzero(np.diff(positions) > 1) + 1
-    for run in np.split(np.asarray(positions), cuts):
-        if run.size:
-            yield range(run[0], run[-1] + 1)
 
 
 def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:
