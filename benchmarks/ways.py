@@ -85,9 +85,9 @@ def of_the_network(n_images: int) -> list[Pair]:
     plain = build_trunk("resnet18", LAYERS, None, seed=0)
     laid_out = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
     folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
-    see_shapes(folded, last[:1])
-    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]})
-    packed = pack_trunk(folded)
+    shapes = see_shapes(folded, last[:1])
+    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]}, shapes)
+    packed = pack_trunk(folded, shapes)
     whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
     return [
         ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),

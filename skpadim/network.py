@@ -47,7 +47,10 @@ class Network:
             for node in graph.nodes
             if node.op != "output"
         }
-        self._trunk = optimise_trunk(trunk).to(device, dtype)
+        given = next(trunk.parameters(), torch.empty(0)).dtype
+        # Folding in half precision would round the weights once more.
+        wide = given if dtype is None else torch.promote_types(given, dtype)
+        self._trunk = optimise_trunk(trunk.to(wide)).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
         self._device, self.dtype = device, weight.dtype
         self._ready: tuple[list[NDArray[np.int64]], GraphModule] | None = None
@@ -91,12 +94,11 @@ class Network:
             made_for, trunk = self._ready
             if len(made_for) == len(channels) and all(map(np.array_equal, made_for, channels)):
                 return trunk
-        trunk = self._trunk
-        see_shapes(trunk, pixels)
+        trunk, shapes = self._trunk, see_shapes(self._trunk, pixels)
         if channels:
             keep = (torch.from_numpy(index).to(self._device) for index in channels)
-            trunk = narrow_trunk(trunk, dict(zip(self.layers, keep, strict=True)))
-        self._ready = channels, pack_trunk(trunk)
+            trunk = narrow_trunk(trunk, dict(zip(self.layers, keep, strict=True)), shapes)
+        self._ready = channels, pack_trunk(trunk, shapes)
         return self._ready[1]
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:

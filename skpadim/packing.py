@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .backbones import shape_of
+from .backbones import Shapes, calls_forward_alone
 
 
 class PackedConvolution(nn.Module):
@@ -21,11 +21,11 @@ class PackedConvolution(nn.Module):
     ----------
     convolution : nn.Conv2d
         See :func:`pack_trunk` for those that can be packed.
-    shape : torch.Size
+    shape : (int, int, int, int)
         Of the images that are expected; others work as well.
     """
 
-    def __init__(self, convolution: nn.Conv2d, shape: torch.Size) -> None:
+    def __init__(self, convolution: nn.Conv2d, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.bias = convolution.bias
         sizes = (convolution.padding, convolution.stride, convolution.dilation)
@@ -33,22 +33,23 @@ class PackedConvolution(nn.Module):
         # torch's compiler packs so, too; the functions have no other name.
         pack: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
         self.weight = pack(convolution.weight.detach().to_mkldnn(), *self.geometry, list(shape))
+        self.convolve: Any = torch.ops.mkldnn._convolution_pointwise
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve images (n_images, channels, height, width)."""
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, "none", [], ""
-        )
+        result: Tensor = self.convolve(input, self.weight, self.bias, *self.geometry, "none", [], "")
         return result
 
 
-def pack_trunk(trunk: GraphModule) -> GraphModule:
+def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     """Return a trunk with the weights of its convolutions packed, where that can be done.
 
     Parameters
     ----------
     trunk : GraphModule
-        Its nodes know the shapes they gave, see :func:`skpadim.backbones.see_shapes`. It is not changed.
+        It is not changed.
+    shapes : mapping of str to tuple of int
+        See :func:`skpadim.backbones.see_shapes`.
 
     Returns
     -------
@@ -58,19 +59,25 @@ def pack_trunk(trunk: GraphModule) -> GraphModule:
     read = tuple(str(node.target) for node in packed.graph.nodes if node.op == "get_attr")
     for node in packed.graph.nodes:
         if node.op == "call_module":
-            name, seen = str(node.target), shape_of(node.all_input_nodes[0])
+            name, shape = str(node.target), shapes.get(node.all_input_nodes[0].name, ())
             module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in read)
-            if seen is not None and alone and _can_be_packed(module):
-                packed.set_submodule(name, PackedConvolution(module, seen))
+            if len(shape) == 4 and alone and _can_be_packed(module):
+                packed.set_submodule(name, _packed(module, shape))
     return packed
 
 
+def _packed(convolution: nn.Conv2d, shape: tuple[int, ...]) -> nn.Module:
+    try:
+        return PackedConvolution(convolution, shape)
+    except (AttributeError, RuntimeError):  # The functions are private: another torch may lack them.
+        return convolution
+
+
 def _can_be_packed(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    # A subclass may make its weights anew at every call, as a hook may.
+    # A subclass may make its weights anew at every call.
     return (
         type(module) is nn.Conv2d
-        and not module._forward_pre_hooks
-        and not module._forward_hooks
+        and calls_forward_alone(module)
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
         and module.weight.dtype == torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import pickle
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 from torchvision.models import get_model, get_model_weights
 
 from skpadim.backbones import (
@@ -23,6 +25,7 @@ from skpadim.backbones import (
     see_shapes,
     trunk_arrays,
 )
+from skpadim.network import Network
 
 RESNET = ("layer1", "layer2", "layer3")
 SQUEEZENET = ("features.4", "features.8", "features.12")
@@ -70,7 +73,7 @@ def outputs_of(trunk, images):
 
 
 def assert_close(found, expected, tolerance):
-    assert list(found) == list(expected)
+    assert found.keys() == expected.keys()
     for layer, output in expected.items():
         error = (found[layer] - output).abs().max() / output.abs().max()
         assert error < tolerance, f"{layer}: {error:.1e}"
@@ -442,8 +445,7 @@ NARROWED = [
 
 
 def narrowed(trunk, keep):
-    see_shapes(trunk, pixels()[:1])
-    return narrow_trunk(trunk, keep)
+    return narrow_trunk(trunk, keep, see_shapes(trunk, pixels()[:1]))
 
 
 @pytest.mark.parametrize(("name", "layers"), NARROWED)
@@ -538,6 +540,167 @@ def test_trunk_of_an_unusual_network_computes_what_it_does(kind, layers):
     found = outputs_of(optimise_trunk(build_trunk(kind_without_hooks(model), layers, None, seed=0)), pixels())
     for name in layers:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-4, atol=1e-5)
+
+
+class Discarded(nn.Module):
+    """What is overwritten in place is read again, and the result of it is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def overwrite(self, x):
+        self.relu(x)
+
+    def forward(self, x):
+        x = self.a(x)
+        self.overwrite(x)
+        return self.b(x)
+
+
+class DiscardedFunction(Discarded):
+    def overwrite(self, x):
+        functional.relu(x, inplace=True)
+
+
+class DiscardedPositional(Discarded):
+    def overwrite(self, x):
+        functional.relu(x, True)
+
+
+class DiscardedUnderscore(Discarded):
+    def overwrite(self, x):
+        functional.relu_(x)
+
+
+class DiscardedMethod(Discarded):
+    def overwrite(self, x):
+        x.clamp_(min=0)
+
+
+class DiscardedOut(Discarded):
+    def overwrite(self, x):
+        torch.clamp(x, min=0, out=x)
+
+
+class ReadTwice(nn.Module):
+    """A layer is overwritten in place, and both it and what reads it after that are wanted."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.relu, self.first, self.last = nn.ReLU(inplace=True), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x):
+        x = self.a(x)
+        self.relu(x)
+        y = x
+        y += self.b(x)
+        return self.first(y), self.last(self.c(x))
+
+
+class Counted(Discarded):
+    """Numbers are not overwritten, though ``+=`` looks the same."""
+
+    def forward(self, x):
+        height = x.shape[2] // 2
+        before = height
+        height += 3
+        return self.b(self.a(x)[:, :, :before] * (height / x.size(3)))
+
+
+IN_PLACE = [
+    (Counted, ("b",)),
+    (Counted, ("a",)),
+    (Discarded, ("b",)),
+    (DiscardedFunction, ("b",)),
+    (DiscardedPositional, ("b",)),
+    (DiscardedUnderscore, ("b",)),
+    (DiscardedMethod, ("b",)),
+    (DiscardedOut, ("b",)),
+    (ReadTwice, ("first", "last")),
+    (ReadTwice, ("relu", "last")),
+    (ReadTwice, ("a", "first")),
+]
+
+
+@pytest.mark.parametrize(("kind", "layers"), IN_PLACE)
+def test_what_was_overwritten_is_read_as_it_is(kind, layers):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = kind().eval()
+    expected = hooked(model, layers, pixels())
+    trunk = optimise_trunk(build_trunk(model, layers, None, seed=0))
+    assert_close(outputs_of(trunk, pixels()), expected, 1e-5)
+    keep = {layer: torch.tensor([5, 1, 2]) for layer in layers}
+    narrow = outputs_of(narrowed(trunk, keep), pixels())
+    assert_close(narrow, {layer: output[:, keep[layer]] for layer, output in expected.items()}, 1e-5)
+
+
+def own_forward(module):
+    forward = module.forward
+    module.forward = lambda x: 2 * forward(x)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["convolution", "batch norm", "activation"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.register_forward_hook(lambda _module, _args, output: 2 * output.flip(1)),
+        lambda module: module.register_forward_pre_hook(lambda _module, args: (2 * args[0],)),
+        own_forward,
+    ],
+    ids=["hook", "pre-hook", "forward"],
+)
+def test_modules_that_do_more_than_their_class_are_left_alone(place, change):
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    change(model[place])
+    expected = hooked(model, ["2"], pixels())
+    trunk = optimise_trunk(build_trunk(model, ["2"], None, seed=0))
+    assert_close(outputs_of(trunk, pixels()), expected, 1e-5)
+    keep = {"2": torch.tensor([5, 1])}
+    assert_close(outputs_of(narrowed(trunk, keep), pixels()), {"2": expected["2"][:, keep["2"]]}, 1e-5)
+
+
+def test_folded_in_the_precision_asked_for():
+    """A batch norm of a network in half precision is not rounded to half precision once more."""
+    model = network("resnet18")
+    half = copy.deepcopy(model).to(torch.bfloat16)
+    exact = copy.deepcopy(half).float()
+    found = Network(build_trunk(half, ("layer1",), None, seed=0), ("layer1",), torch.device("cpu"), "float32")
+    expected = Network(build_trunk(exact, ("layer1",), None, seed=0), ("layer1",), torch.device("cpu"), None)
+    images = pixels().abs().clamp(0, 1)
+    torch.testing.assert_close(found.levels(images), expected.levels(images), rtol=1e-4, atol=1e-4)
+
+
+def test_arrays_decide_the_precision_of_a_network_by_name():
+    arrays = trunk_arrays(build_trunk("resnet18", ("layer1",), None, seed=0))
+    torch.set_default_dtype(torch.float64)
+    try:
+        trunk = rebuild_trunk("resnet18", ("layer1",), arrays)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in trunk.parameters()} == {torch.float32}
+
+
+def test_constants_of_a_network_are_no_weights(tmp_path):
+    """Tracing MaxViT makes constants of its indices, which no file of weights has."""
+    layers = ("blocks.0",)
+    model = network("maxvit_t")
+    trunk = build_trunk("maxvit_t", layers, saved(model.state_dict(), tmp_path), seed=0)
+    images = pixels(224)[:1]
+    assert_close(outputs_of(trunk, images), hooked(model, layers, images), 1e-5)
+
+
+def test_module_that_cannot_be_copied_is_named():
+    with torch.random.fork_rng(devices=[]):
+        module = nn.Sequential(nn.Conv2d(3, 4, 3))
+    prune.identity(module[0], "weight")
+    module(pixels())
+    with pytest.raises(ValueError, match="backbone Sequential cannot be copied"):
+        build_trunk(module, ["0"], None, seed=0)
 
 
 def kind_without_hooks(model):

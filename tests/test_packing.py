@@ -23,8 +23,7 @@ NETWORKS = [
 
 def packed_and_plain(model, layers, dtype=torch.float32):
     trunk = optimise_trunk(build_trunk(model, layers, None, seed=0)).to(dtype)
-    see_shapes(trunk, pixels(dtype=dtype)[:1])
-    return pack_trunk(trunk), trunk
+    return pack_trunk(trunk, see_shapes(trunk, pixels(dtype=dtype)[:1])), trunk
 
 
 def n_packed(trunk):
