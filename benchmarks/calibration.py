@@ -29,9 +29,10 @@ drawn flanges and, with `--data`, on photos of magnetic tiles (Huang, Qiu, Yuan,
 
 How to read it: a method is honest where its false alarms are near the nominal rate, and the better of two
 honest ones detects more. Where the scores are too few for the rate (*), the threshold is the largest of them:
-it flags more good photos than asked for, and more defects with them; so there held-out, with fewer scores,
-detects more than leave-one-out. The last two columns compare the fits at equal false alarms, with thresholds
-read off the unseen photos, which no user has.
+it flags more good photos than asked for. There held-out, with fewer scores, flags the most, and with them
+mostly more defects than leave-one-out; elsewhere leave-one-out detects more, and mostly flags somewhat more
+as well. The last two columns compare the fits at equal false alarms, with thresholds read off the unseen
+photos, which no user has.
 
 """
 METHODS = ("naive", "held-out", "leave-one-out")

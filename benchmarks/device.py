@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from skpadim import PaDiMDetector
-from skpadim.backbones import build_trunk, optimise_trunk
+from skpadim.backbones import build_trunk
 from skpadim.datasets import make_inspection_images
+from skpadim.trunks import optimise_trunk
 
 LAYERS = ("layer1", "layer2", "layer3")
 N_FIT = 64

@@ -19,13 +19,14 @@ from scipy.ndimage import gaussian_filter
 from torch.nn import functional
 from torchvision.models import resnet18
 
-from skpadim.backbones import build_trunk, narrow_trunk, optimise_trunk, see_shapes
+from skpadim.backbones import build_trunk
 from skpadim.kernels.channels import select_channels
 from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
 from skpadim.packing import pack_trunk
+from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
 
 LAYERS = ("layer1", "layer2", "layer3")
 SHAPES = [(14, 14), (28, 28), (56, 56)]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import difflib
-import functools
 import inspect
-import math
 import operator
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Interpreter, Node, Proxy
-from torch.nn import functional
+from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
 
-from .kernels.channels import select_channels
+from .tracing import calls_forward_alone, trace_network
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -32,14 +29,8 @@ NETWORK_LOCK = threading.RLock()
 #: What a trunk's weights are outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
 
-#: Shapes of the tensors that a trunk's nodes compute, by name.
-Shapes = dict[str, tuple[int, ...]]
-
 # Modules that leave what they take as it is, and return something else.
 _KEEP_THEIR_INPUT = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
-# Each channel of what they return depends on that channel of what they take alone.
-_ELEMENTWISE_MODULES = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.GELU, nn.Identity)
-_ELEMENTWISE_FUNCTIONS = (operator.add, operator.iadd, torch.add, torch.relu, functional.relu)
 
 
 def build_trunk(
@@ -211,7 +202,7 @@ def _load(trunk: nn.Module, known: Set[str], state: Mapping[str, Tensor], where:
 
 def _cut(model: nn.Module, layers: Sequence[str]) -> GraphModule:
     """Cut a network behind the deepest of the layers."""
-    graph, nodes = _trace(model)
+    graph, nodes = trace_network(model)
     parents = {name[:end] for name in nodes for end in range(len(name)) if name[end] == "."}
     known = [*nodes, *sorted(parents)]
     for layer in layers:
@@ -227,107 +218,12 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> GraphModule:
             raise ValueError(f"layers: {', '.join(map(repr, same))} are the same output; name it once.")
     for output in graph.find_nodes(op="output"):
         graph.erase_node(output)
-    _read_what_was_written(model, graph)
     graph.output({layer: nodes[end] for layer, end in ends.items()})
     graph.owning_module = GraphModule(model, graph)  # knows which modules are impure
     graph.eliminate_dead_code()
     trunk = GraphModule(model, graph, type(model).__name__)  # holds what is left
     _protect_outputs(trunk)
     return trunk
-
-
-class _Value(Proxy):
-    """A value of a traced network, of which is known if ``+=`` and its like overwrite it.
-
-    torch.fx makes plain sums of them, which leave what is added to as it was.
-    """
-
-    def _overwritten(self, function: Callable[..., Any], other: Any) -> Proxy:
-        result = self.tracer.create_proxy("call_function", function, (self, other), {})
-        result.node.meta["overwrites"] = True
-        return result
-
-    __iadd__ = functools.partialmethod(_overwritten, operator.add)
-    __isub__ = functools.partialmethod(_overwritten, operator.sub)
-    __imul__ = functools.partialmethod(_overwritten, operator.mul)
-    __itruediv__ = functools.partialmethod(_overwritten, operator.truediv)
-
-
-def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
-    """Return what a network computes, and its nodes by their torchvision names, in order."""
-    from torchvision import ops
-    from torchvision.models.feature_extraction import NodePathTracer
-
-    kinds = [kind for _, kind in inspect.getmembers(ops, inspect.isclass) if issubclass(kind, nn.Module)]
-    # torchvision does not look into its own modules. In those that hold a convolution, its batch norm and an
-    # activation there is something to fold, to cut and to pack.
-    leaves = [kind for kind in kinds if not issubclass(ops.Conv2dNormActivation, kind)]
-    tracer = NodePathTracer(autowrap_modules=(math, ops), leaf_modules=leaves)
-    tracer.proxy = lambda node: _Value(node, tracer)
-    try:
-        graph = tracer.trace(model)
-    except Exception as error:
-        raise ValueError(
-            f"backbone {type(model).__name__} cannot be traced by torch.fx ({error}). Wrap it so that its "
-            "forward has no control flow that depends on the input."
-        ) from error
-    return graph, {name: node for node, name in tracer.node_to_qualname.items()}
-
-
-def _read_what_was_written(model: nn.Module, graph: Graph) -> None:
-    """Let whatever reads a tensor after it was overwritten in place read the result of that.
-
-    Then the graph alone says what depends on what, also where the result itself is not used.
-    """
-    order = {node: place for place, node in enumerate(graph.nodes)}
-    for node in graph.nodes:
-        written = _overwritten(model, node)
-        if written is not None:
-            for user in [user for user in written.users if order[user] > order[node]]:
-                user.replace_input_with(written, node)
-
-
-def _overwritten(model: nn.Module, node: Node) -> Node | None:
-    """Return the node whose tensor a node overwrites in place, if any."""
-    if isinstance(node.kwargs.get("out"), Node):
-        return cast(Node, node.kwargs["out"])
-    if node.op == "call_module":
-        in_place = getattr(model.get_submodule(str(node.target)), "inplace", False)
-    elif node.op == "call_method":
-        in_place = _ends_as_in_place(str(node.target))
-    elif node.op == "call_function":
-        in_place = node.meta.get("overwrites", False) and not _is_number(cast(Node, node.args[0]))
-        in_place = in_place or _is_told_to_overwrite(node)
-    else:
-        return None
-    first = next(iter([*node.args, *node.kwargs.values()]), None)
-    return first if in_place and isinstance(first, Node) else None
-
-
-def _is_number(node: Node) -> bool:
-    """Whether a node computes a number from the shapes of tensors: numbers are never overwritten."""
-    if node.op == "call_method":
-        return node.target in ("size", "dim", "numel")
-    if node.target is getattr:
-        return node.args[1] in ("shape", "ndim")
-    sources = node.all_input_nodes
-    return node.op == "call_function" and bool(sources) and all(map(_is_number, sources))
-
-
-def _ends_as_in_place(name: str) -> bool:
-    return name.endswith("_") and not name.endswith("__")
-
-
-def _is_told_to_overwrite(node: Node) -> bool:
-    """Whether a function is in place by its name, or by an argument."""
-    function = cast("Callable[..., Any]", node.target)
-    if _ends_as_in_place(getattr(function, "__name__", "")):
-        return True
-    try:
-        arguments = inspect.signature(function).bind(*node.args, **node.kwargs).arguments
-    except (TypeError, ValueError):  # A builtin has no signature, and no such argument.
-        return False
-    return bool(arguments.get("inplace"))
 
 
 def _protect_outputs(trunk: GraphModule) -> None:
@@ -345,7 +241,8 @@ def _protect_outputs(trunk: GraphModule) -> None:
 
 def _keeps_its_input(trunk: GraphModule, node: Node) -> bool:
     if node.op == "call_module":
-        return isinstance(trunk.get_submodule(str(node.target)), _KEEP_THEIR_INPUT)
+        module = trunk.get_submodule(str(node.target))
+        return isinstance(module, _KEEP_THEIR_INPUT) and calls_forward_alone(module)
     return node.target in (operator.add, torch.add, torch.cat)
 
 
@@ -358,10 +255,13 @@ def trunk_arrays(trunk: nn.Module) -> StateArrays:
     """Return a trunk's weights and buffers as arrays."""
     state = trunk.state_dict().items()
     # NumPy has no bfloat16; float32 holds it exactly.
-    return {
+    arrays = {
         name: (value.float() if value.dtype == torch.bfloat16 else value).cpu().numpy().copy()
         for name, value in state
     }
+    for array in arrays.values():
+        array.setflags(write=False)  # The estimators that share a network share them.
+    return arrays
 
 
 def rebuild_trunk(backbone: str | nn.Module, layers: Sequence[str], arrays: StateArrays) -> nn.Module:
@@ -371,164 +271,3 @@ def rebuild_trunk(backbone: str | nn.Module, layers: Sequence[str], arrays: Stat
     # A module says in which precision it computes; by name the arrays do, whatever torch's default is by now.
     trunk.load_state_dict(tensors, assign=isinstance(backbone, str))
     return trunk
-
-
-def optimise_trunk(trunk: nn.Module) -> GraphModule:
-    """Fold batch norms into the convolutions before them and lay weights out channels-last.
-
-    The result is the same function to float rounding; on a CPU it takes little more than half the time.
-    The trunk itself is changed.
-    """
-    from torch.fx.experimental.optimization import fuse
-
-    if not _may_be_folded(trunk):
-        return cast(GraphModule, trunk.to(memory_format=torch.channels_last))
-    # Not in place, fuse would copy the trunk, and torchvision's copies go back to training mode.
-    fused = cast(GraphModule, fuse(trunk, inplace=True, no_trace=True))
-    return fused.to(memory_format=torch.channels_last)
-
-
-def calls_forward_alone(module: nn.Module) -> bool:
-    """Whether a call of a module is its class's ``forward`` and nothing else, no hook above all."""
-    return not (module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
-
-
-def _may_be_folded(trunk: nn.Module) -> bool:
-    """Whether each convolution and batch norm is called once, alone, and its weights are its own."""
-    nodes = cast(GraphModule, trunk).graph.nodes
-    modules = dict(trunk.named_modules())
-    return all(
-        _n_uses(nodes, node.target) == 1 and calls_forward_alone(modules[str(node.target)])
-        for node in nodes
-        if node.op == "call_module" and isinstance(modules[str(node.target)], (nn.Conv2d, nn.BatchNorm2d))
-    )
-
-
-def _n_uses(nodes: Iterable[Node], target: object) -> int:
-    """Return how often a module is called, or one of its tensors read."""
-    return sum(node.target == target or str(node.target).startswith(f"{target}.") for node in nodes)
-
-
-class _SeenShapes(Interpreter):
-    """A trunk that is run node by node, to see the shapes of all tensors that it computes."""
-
-    def __init__(self, trunk: GraphModule) -> None:
-        super().__init__(trunk)
-        self.extra_traceback = False  # Errors are explained to the user, not to a developer of the network.
-        self.shapes: Shapes = {}
-
-    def run_node(self, n: Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            self.shapes[n.name] = tuple(result.shape)
-        return result
-
-
-def see_shapes(trunk: GraphModule, pixels: Tensor) -> Shapes:
-    """Return the shapes of all tensors that the nodes of a trunk compute from some images, by name."""
-    seen = _SeenShapes(trunk)
-    seen.run(pixels)
-    return seen.shapes
-
-
-def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes) -> GraphModule:
-    """Return a trunk whose outputs are some channels of another's.
-
-    What only the dropped channels need is not computed: the convolution that ends the trunk is cut to the
-    kept ones, through the additions and activations behind it. All else shares its weights with ``trunk``.
-
-    Parameters
-    ----------
-    trunk : GraphModule
-        See :func:`optimise_trunk`.
-    keep : mapping of str to Tensor of int64
-        The channels to keep of every output, by layer.
-    shapes : mapping of str to tuple of int
-        See :func:`see_shapes`: a sum is cut only where both sides have all channels.
-
-    Returns
-    -------
-    GraphModule
-    """
-    narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
-    (output,) = (node for node in narrow.graph.nodes if node.op == "output")
-    outputs = dict(cast("Mapping[str, Node]", output.args[0]))
-    for number, (layer, index) in enumerate(keep.items()):
-        narrow.register_buffer(f"keep_{number}", index)
-        outputs[layer] = _narrow(narrow, outputs[layer], f"keep_{number}", output, shapes)
-    output.args = (outputs,)
-    narrow.graph.eliminate_dead_code()
-    narrow.recompile()
-    return narrow
-
-
-def resume_trunk(trunk: GraphModule, known: Sequence[str]) -> GraphModule | None:
-    """Return a trunk that goes on from what some of its nodes computed.
-
-    Parameters
-    ----------
-    trunk : GraphModule
-        See :func:`optimise_trunk`.
-    known : sequence of str
-        Names of nodes; the new trunk takes what they computed, in this order.
-
-    Returns
-    -------
-    GraphModule or None
-        None where the images themselves are needed as well.
-    """
-    resumed = GraphModule(trunk, copy.deepcopy(trunk.graph))
-    nodes = {node.name: node for node in resumed.graph.nodes}
-    pixels = [node for node in nodes.values() if node.op == "placeholder"]
-    for number, name in enumerate(known):
-        with resumed.graph.inserting_before(pixels[0]):
-            nodes[name].replace_all_uses_with(resumed.graph.placeholder(f"known_{number}"))
-    resumed.graph.eliminate_dead_code()
-    if any(node.users for node in pixels):
-        return None
-    for node in pixels:
-        resumed.graph.erase_node(node)
-    resumed.recompile()
-    return resumed
-
-
-def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node, shapes: Shapes) -> Node:
-    """Return a node that computes, of a node's channels, those that the buffer ``keep`` names."""
-    index = trunk.get_buffer(keep)
-    if set(node.users) == {user} and len(index):
-        module = trunk.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if _is_elementwise(node, module, shapes):
-            for source in node.all_input_nodes:
-                node.replace_input_with(source, _narrow(trunk, source, keep, node, shapes))
-            return node
-        alone = _n_uses(trunk.graph.nodes, node.target) == 1
-        # A subclass may make its weights anew at every call.
-        if type(module) is nn.Conv2d and module.groups == 1 and alone and calls_forward_alone(module):
-            trunk.set_submodule(str(node.target), _narrow_convolution(module, index))
-            return node
-    with trunk.graph.inserting_before(user):
-        return trunk.graph.call_function(select_channels, (node, trunk.graph.get_attr(keep)))
-
-
-def _is_elementwise(node: Node, module: nn.Module | None, shapes: Shapes) -> bool:
-    """Whether each channel that a node computes depends on that channel of all that it takes, alone."""
-    shape = shapes.get(node.name)
-    return (
-        shape is not None
-        and all(shapes.get(source.name) == shape for source in node.all_input_nodes)
-        and (
-            node.target in _ELEMENTWISE_FUNCTIONS
-            if module is None
-            else type(module) in _ELEMENTWISE_MODULES and calls_forward_alone(module)
-        )
-    )
-
-
-def _narrow_convolution(convolution: nn.Conv2d, index: Tensor) -> nn.Conv2d:
-    narrow = copy.copy(convolution)
-    narrow._parameters = {
-        name: value if value is None else nn.Parameter(value[index], requires_grad=False)
-        for name, value in convolution._parameters.items()
-    }
-    narrow.out_channels = len(index)
-    return narrow.to(memory_format=torch.channels_last)

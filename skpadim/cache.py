@@ -31,6 +31,8 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
 
+from .tracing import calls_forward_alone
+
 # Raised when the same key would mean other features.
 _FORMAT = 2
 # The end of a file names its dtype: half a file of float64 must not pass for one of float32.
@@ -91,29 +93,23 @@ class FeatureCache:
         assert features is not None
         return torch.from_numpy(features).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
-    def missing(self, images: Sequence[str], outputs: Mapping[str, tuple[int, int, int]]) -> list[int]:
-        """Return which images lack one of some outputs, each content once.
+    def has(self, image: str, outputs: Mapping[str, tuple[int, int, int]]) -> bool:
+        """Return whether some outputs of an image are there, and whole.
 
         Parameters
         ----------
-        images : sequence of str
-            Digests of their contents.
+        image : str
+            Digest of its content.
         outputs : mapping of str to (int, int, int)
             Channels, height and width of every output.
 
         Returns
         -------
-        list of int
-            Their positions, ascending.
+        bool
         """
-        first = {image: position for position, image in reversed(list(enumerate(images)))}
-        return sorted(
-            position
-            for image, position in first.items()
-            if any(
-                _map(self._file(image, output, (channels, height, width)), (height * width, channels)) is None
-                for output, (channels, height, width) in outputs.items()
-            )
+        return all(
+            _map(self._file(image, output, (channels, height, width)), (height * width, channels)) is not None
+            for output, (channels, height, width) in outputs.items()
         )
 
     def outputs(self, image: str) -> dict[str, tuple[int, int, int]]:
@@ -239,22 +235,42 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
 
 
 def _module_parts(module: nn.Module) -> Iterator[object]:
-    """Yield what decides a module's results: its graph, the settings of its layers, all its tensors."""
-    # A repr shows neither what a forward method does, nor its constants, nor the precision.
+    """Yield what decides a module's results: its graph, all attributes of its modules, all its tensors."""
     model = copy.deepcopy(module).eval()
     try:
+        # What a forward method does is in the graph; what torch's own modules do, in their attributes.
         graph = torch.fx.Tracer().trace(model)
     except Exception:  # To be explained where it is built; or torchvision can trace it, and none shares it.
+        graph = None
+    modules = dict(model.named_modules())
+    if graph is None or any(_does_more_than_its_attributes_say(each) for each in modules.values()):
         yield uuid.uuid4().hex
         return
     yield str(graph)
-    yield repr(model)
-    tensors = dict(model.state_dict())
+    every_module_has = vars(nn.Module()).keys()
+    for name, each in modules.items():
+        yield name, type(each).__qualname__
+        for attribute in sorted(vars(each).keys() - every_module_has):
+            yield attribute
+            yield _content(vars(each)[attribute])
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     constants = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
     tensors |= {name: operator.attrgetter(name)(model) for name in constants}
     for name, tensor in tensors.items():
         yield name, tensor.dtype, tuple(tensor.shape)
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        yield _content(tensor)
+
+
+def _does_more_than_its_attributes_say(module: nn.Module) -> bool:
+    return not calls_forward_alone(module) or hasattr(module, "parametrizations")
+
+
+def _content(value: object) -> object:
+    """Return all of a tensor, of which a ``repr`` shows some numbers."""
+    if not isinstance(value, Tensor):
+        # Tensors inside of others are not looked for: such an attribute makes the network another one.
+        return uuid.uuid4().hex if "tensor(" in repr(value) else value
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

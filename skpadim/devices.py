@@ -58,6 +58,11 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return resolved
 
 
+def own_precision(device: torch.device) -> torch.autocast:
+    """Return a context without the caller's autocast: precision is the business of ``precision`` alone."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def join_on_host(parts: Iterable[Tensor]) -> NDArray[Any]:
     """Join the rows of tensors, as they come off a device, without waiting for each.
 
@@ -73,5 +78,6 @@ def join_on_host(parts: Iterable[Tensor]) -> NDArray[Any]:
     # From a GPU they go to pinned memory, while it works on the next.
     host = [part.to("cpu", non_blocking=True) for part in parts]
     if host[0].is_pinned():
-        torch.cuda.synchronize()
+        for index in range(torch.cuda.device_count()):  # The device need not be the current one.
+            torch.cuda.synchronize(index)
     return torch.cat(host).numpy()

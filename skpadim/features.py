@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence, Set
-from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -59,8 +60,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         processors made for it; features come out in float32, with an error of about a percent.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: the network sees an image
-        once, however often it comes, in whatever candidates of a search. 1.4 MB an image for the default
-        layers at 224 px. ``joblib.Memory(folder).clear()`` empties it.
+        once, however often it comes, and goes on from there for deeper layers. 1.4 MB an image for the
+        default layers at 224 px. ``joblib.Memory(folder).clear()`` empties it. Where a saved estimator
+        finds no such folder, it computes without, and warns.
     random_state : int, RandomState instance or None, default=0
         Decides random weights (``weights=None``).
 
@@ -172,7 +174,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 decisive = (self.layer_names_, self.input_size_, self.precision, self.device)
                 built = built_once(digest(self._network_digest, *decisive), build)
         for name, value in built.items():
-            setattr(self, name, value)
+            setattr(self, name, value if name == "_network" else copy.copy(value))
         return self
 
     def _build(self, seed: int) -> dict[str, Any]:
@@ -263,26 +265,23 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer, on the device.
         """
-        if self.memory is None:
+        cache = None if self.memory is None else self._cache()
+        if cache is None:
             for batch in self.batches(X):
                 yield self.extract(batch, channels)
             return
-        images = check_images(X)
-        recalling = RecallingNetwork(
-            self._fitted_network(), self.level_shapes_, self._cache(), resolve_device(self.device)
-        )
-        digests = images.digests()
+        images, network = check_images(X), self._fitted_network()
+        recalling = RecallingNetwork(network, self.level_shapes_, cache, resolve_device(self.device))
         for start in range(0, len(images), self.batch_size):
-            contents = list(islice(digests, self.batch_size))
-            yield recalling.levels(contents, functools.partial(self._pixels, images, start), channels)
+            indices = range(start, min(start + self.batch_size, len(images)))
+            yield recalling.levels(indices, images.digest, functools.partial(self._pixels, images), channels)
 
-    def _pixels(self, images: Images, start: int, positions: range) -> Tensor:
-        """Decode some images of a batch that starts at one."""
-        only = range(start + positions.start, start + positions.stop)
+    def _pixels(self, images: Images, only: Sequence[int]) -> Tensor:
         (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
         return batch.pixels
 
-    def _cache(self) -> FeatureCache:
+    def _cache(self) -> FeatureCache | None:
+        """Return the cache of the memory, or None, with a warning, on a machine without its folder."""
         network = self._network_digest
         if network is None:  # The memory came after the fit.
             with NETWORK_LOCK:
@@ -290,7 +289,11 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             network = digest(network, *self.trunk_arrays_.values())
         dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
         source = digest(network, self.resized_size_, self.input_size_, dtype)
-        return FeatureCache(self.memory, source)
+        try:
+            return FeatureCache(self.memory, source)
+        except ValueError as error:
+            warnings.warn(f"{error} Features are computed and not kept.", UserWarning, stacklevel=2)
+            return None
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .calibration import CalibratedDecisionMixin, Reservoir
-from .devices import join_on_host, resolve_device
+from .devices import join_on_host, own_precision, resolve_device
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
 from .kernels.prefix import PrefixTree
@@ -260,7 +260,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         dtype = torch.promote_types(ordered[0].dtype, scorer.dtype)
         if dtype != scorer.dtype:
             scorer = self._build_scorer(dtype)
-        return scorer.distances(ordered)
+        with own_precision(ordered[0].device):
+            return scorer.distances(ordered)
 
     def maps(self, distances: Tensor) -> Tensor:
         """Upsample and smooth the distances of a batch, on the device.
@@ -273,7 +274,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         -------
         Tensor of shape (n, height, width)
         """
-        return self._fitted_scorer().maps(distances)
+        with own_precision(distances.device):
+            return self._fitted_scorer().maps(distances)
 
     def mark(self, distances: Tensor) -> Tensor:
         """Mark the anomalous pixels of a batch, on the device.

@@ -132,23 +132,22 @@ class Images:
         """
         return self._pixels(index)[0].expand(-1, -1, 3).numpy()
 
-    def digests(self) -> Iterator[str]:
-        """Yield a digest of the content of every image, in order; files are read but not decoded.
+    def digest(self, index: int) -> str:
+        """Return a digest of the content of an image; a file is read but not decoded.
 
-        Not in threads: to start them takes longer than to read what a search has just read.
+        Parameters
+        ----------
+        index : int
 
-        Yields
-        ------
+        Returns
+        -------
         str
 
         Raises
         ------
         ValueError
-            If an image cannot be read; the message names it.
+            If the image cannot be read; the message names it.
         """
-        return map(self._digest, range(len(self)))
-
-    def _digest(self, index: int) -> str:
         item: Any = self._source[index]
         if not _is_path(item) or not os.path.isfile(item):
             return digest(self._pixels(index).numpy())
@@ -163,7 +162,7 @@ class Images:
         image_size: Size,
         crop_size: Size | None,
         n_jobs: int,
-        only: range | None = None,
+        only: Sequence[int] | None = None,
     ) -> Iterator[ImageBatch]:
         """Yield all images in order, resized (antialiased bilinear), then cropped at the centre.
 
@@ -181,8 +180,8 @@ class Images:
             Height and width to keep around the centre after resizing; see `centre_window`.
         n_jobs : int
             Number of decoding threads, at least 1.
-        only : range, optional
-            The consecutive images to yield. Default: all.
+        only : sequence of int, optional
+            The images to yield. Default: all.
 
         Yields
         ------
@@ -196,7 +195,7 @@ class Images:
             message names the image. If `crop_size` exceeds `image_size`.
         """
         window = centre_window(image_size, crop_size or image_size)
-        indices = range(len(self)) if only is None else only
+        indices: Sequence[int] = range(len(self)) if only is None else only
         if self._stack_size == image_size:
             yield from self._slices(indices, batch_size, image_size, window)
             return
@@ -215,23 +214,25 @@ class Images:
                 yield _collate(islice(loaded, batch_size), start)
 
     def _slices(
-        self, indices: range, batch_size: int, image_size: Size, window: tuple[slice, slice]
+        self, indices: Sequence[int], batch_size: int, image_size: Size, window: tuple[slice, slice]
     ) -> Iterator[ImageBatch]:
         """Cut batches from a stack of the right size: views, where dtype and layout allow."""
-        for start in indices[::batch_size]:
-            stop = min(start + batch_size, indices.stop)
-            pixels = self._stack_pixels(self._source[start:stop], start)
-            pixels = _as_rgb(pixels, window).contiguous()
-            yield ImageBatch(pixels.permute(0, 3, 1, 2), start, [image_size] * len(pixels))
+        stack: Any = self._source
+        for start in range(0, len(indices), batch_size):
+            part = indices[start : start + batch_size]
+            # A slice is a view, a list of indices a copy.
+            rows = slice(part.start, part.stop) if isinstance(part, range) else list(part)
+            pixels = _as_rgb(self._stack_pixels(stack[rows], part), window).contiguous()
+            yield ImageBatch(pixels.permute(0, 3, 1, 2), part[0], [image_size] * len(pixels))
 
     def _pixels(self, index: int) -> torch.Tensor:
         """Return one image as (1, height, width, 1 or 3), uint8 or float32."""
         item: Any = self._source[index]
         if not _is_array(item):
             item = decode(item, self.describe(index))
-        return self._stack_pixels(item[None], index)
+        return self._stack_pixels(item[None], [index])
 
-    def _stack_pixels(self, stack: Any, start: int) -> torch.Tensor:
+    def _stack_pixels(self, stack: Any, indices: Sequence[int]) -> torch.Tensor:
         """Convert to (n, height, width, 1 or 3), uint8 or float32, copying only where it must."""
         if isinstance(stack, torch.Tensor):
             stack = stack.float() if stack.is_floating_point() else stack  # NumPy has no bfloat16.
@@ -248,7 +249,7 @@ class Images:
         low, high = floats.aminmax()
         if low >= 0 and high <= 1:
             return floats
-        for index, image in enumerate(floats, start):
+        for index, image in zip(indices, floats, strict=True):
             _check_range(image, self.describe(index))
         return floats.clamp(0, 1)
 

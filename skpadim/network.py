@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .backbones import NETWORK_LOCK, narrow_trunk, optimise_trunk, resume_trunk, see_shapes
+from .backbones import NETWORK_LOCK
+from .devices import own_precision
 from .packing import pack_trunk
+from .trunks import narrow_trunk, optimise_trunk, resume_trunk, see_shapes
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -81,7 +83,7 @@ class Network:
         list of Tensor of shape (n_images, channels, height, width)
             One per layer, on the device.
         """
-        with NETWORK_LOCK, torch.inference_mode():
+        with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
             if self._device.type == "cuda":
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
@@ -109,7 +111,7 @@ class Network:
         known : mapping of str to Tensor of shape (n_images, channels, height, width)
             By name of the node.
         """
-        with NETWORK_LOCK, torch.inference_mode():
+        with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
             trunk = self._resume(tuple(self._computed[name] for name in known))
             if trunk is None:
                 return None

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .backbones import Shapes, calls_forward_alone
+from .tracing import calls_forward_alone
+from .trunks import Shapes
 
 
 class PackedConvolution(nn.Module):
@@ -49,7 +50,7 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     trunk : GraphModule
         It is not changed.
     shapes : mapping of str to tuple of int
-        See :func:`skpadim.backbones.see_shapes`.
+        See :func:`skpadim.trunks.see_shapes`.
 
     Returns
     -------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -41,18 +43,20 @@ class RecallingNetwork:
 
     def levels(
         self,
-        contents: Sequence[str],
-        pixels: Callable[[range], Tensor],
+        images: Sequence[int],
+        digest: Callable[[int], str],
+        pixels: Callable[[Sequence[int]], Tensor],
         channels: Sequence[NDArray[np.int64]] | None = None,
     ) -> list[Tensor]:
         """Return the outputs of the layers for a batch.
 
         Parameters
         ----------
-        contents : sequence of str
-            Digests of the images.
+        images : sequence of int
+        digest : callable
+            Given an image, it returns a digest of its content.
         pixels : callable
-            Given consecutive positions in the batch, it returns those images, (n, 3, height, width).
+            Given images, it returns their pixels, (n, 3, height, width).
         channels : sequence of ndarray, optional
             The channels to return of every layer. Default: all.
 
@@ -62,13 +66,14 @@ class RecallingNetwork:
             One per layer, on the device.
         """
         kept = channels or [np.arange(shape[0]) for shape in self._shapes.values()]
-        levels = self._read(contents, kept)
+        contents = {image: digest(image) for image in images}
+        levels = self._read(list(contents.values()), kept)
         if levels is None:
-            for run in _runs(self._cache.missing(contents, self._shapes)):
-                self._complete(contents, run, pixels)
-            levels = self._read(contents, kept)
-        if levels is None:  # Somebody empties the folder meanwhile.
-            levels = self._network.levels(pixels(range(len(contents))), kept)
+            for alike in self._lacking(contents):
+                self._complete({image: contents[image] for image in alike}, digest, pixels)
+            levels = self._read(list(contents.values()), kept)
+        if levels is None:  # Somebody empties the folder, or writes the images, meanwhile.
+            levels = self._network.levels(pixels(images), kept)
         return [level.to(self._device, non_blocking=True) for level in levels]
 
     def _read(self, contents: Sequence[str], kept: Sequence[NDArray[np.int64]]) -> list[Tensor] | None:
@@ -80,27 +85,36 @@ class RecallingNetwork:
             levels.append(level)
         return levels
 
-    def _complete(self, batch: Sequence[str], run: range, pixels: Callable[[range], Tensor]) -> None:
-        """Compute what the cache lacks of some consecutive images of a batch, and write it.
+    def _lacking(self, contents: Mapping[int, str]) -> Iterable[list[int]]:
+        """Return the images that the cache lacks something of, each content once, by what it has of them."""
+        first = {content: image for image, content in reversed(list(contents.items()))}
+        groups = defaultdict(list)
+        for content, image in sorted(first.items(), key=operator.itemgetter(1)):
+            if not self._cache.has(content, self._shapes):
+                groups[frozenset(self._cache.outputs(content).items())].append(image)
+        return groups.values()
+
+    def _complete(
+        self,
+        contents: Mapping[int, str],
+        digest: Callable[[int], str],
+        pixels: Callable[[Sequence[int]], Tensor],
+    ) -> None:
+        """Compute what the cache lacks of some images that it has the same of, and write it.
 
         The network goes on from what the cache has, be it of other layers, where that suffices.
         """
-        contents = batch[run.start : run.stop]
-        shapes = self._cache.outputs(contents[0]) | self._shapes
+        digests = list(contents.values())
+        shapes = self._cache.outputs(digests[0]) | self._shapes
         usable = {node: shape for node, shape in shapes.items() if node in self._network.nodes}
-        found = {node: self._cache.read(contents, node, shape) for node, shape in usable.items()}
+        found = {node: self._cache.read(digests, node, shape) for node, shape in usable.items()}
         known = {node: features for node, features in found.items() if features is not None}
         levels = self._network.resume(known) if known else None
         if levels is None:
-            levels = self._network.levels(pixels(run))
+            levels = self._network.levels(pixels(list(contents)))
+            # A file that was written since it was read is not what the digest says.
+            if digests != [digest(image) for image in contents]:
+                return
         for output, level in zip(self._shapes, levels, strict=True):
             if output not in known:
-                self._cache.write(contents, output, level)
-
-
-def _runs(positions: Sequence[int]) -> Iterator[range]:
-    """Yield the runs of consecutive numbers in ascending ones."""
-    cuts = np.flatnonzero(np.diff(positions) > 1) + 1
-    for run in np.split(np.asarray(positions), cuts):
-        if run.size:
-            yield range(int(run[0]), int(run[-1]) + 1)
+                self._cache.write(digests, output, level)

@@ -380,6 +380,15 @@ def test_bad_parameters_are_named(params, message, photos):
         tiny(**params).fit(photos).transform(photos)
 
 
+def test_autocast_of_the_caller_changes_nothing(photos):
+    transformer = tiny().fit(photos)
+    expected = transformer.transform(photos)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = transformer.transform(photos)
+    for level, other in zip(found.levels, expected.levels, strict=True):
+        assert_array_equal(level, other)
+
+
 @pytest.mark.parametrize("layers", ["fine", 3, [1, 2], {"layer1", "layer2"}, {"layer1": 1}])
 def test_layers_that_are_no_names_are_refused(layers, photos):
     with pytest.raises((TypeError, ValueError), match="layers"):

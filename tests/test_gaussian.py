@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import plain
 from plain import draw_pyramid
@@ -164,6 +164,18 @@ def test_plain_array_is_a_pyramid_of_one_level():
 def test_errors_name_the_parameter(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("n_levels", [1, 2])
+def test_autocast_of_the_caller_changes_nothing(n_levels):
+    pyramid = draw_pyramid(12, [(3, 8, 8), (4, 4, 4)][:n_levels])
+    pyramid = FeaturePyramid([level.astype(np.float32) for level in pyramid.levels])
+    gaussian = PatchGaussian(false_alarm_rate=0.3).fit(pyramid)
+    expected = gaussian.anomaly_map(pyramid)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = PatchGaussian(false_alarm_rate=0.3).fit(pyramid)
+        assert_array_equal(gaussian.anomaly_map(pyramid), expected)
+        assert_array_equal(again.loo_scores_, gaussian.loo_scores_)
 
 
 def test_pyramid_with_nan_or_other_shapes_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 import shutil
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -19,6 +20,7 @@ from torch import nn
 from skpadim import CNNFeatureTransformer, PaDiMDetector
 from skpadim.cache import FeatureCache
 from skpadim.datasets import make_inspection_images
+from skpadim.images import Images
 from skpadim.model_selection import OneClassKFold
 from skpadim.packing import PackedConvolution
 
@@ -115,7 +117,7 @@ def test_whatever_decides_the_features_tells_them_apart(other, photos, tmp_path)
 def test_weights_are_known_by_their_content(photos, tmp_path):
     def save(seed):
         transformer = features(None, random_state=seed, layers=["layer1"]).fit(photos.X_train)
-        arrays = {name: torch.from_numpy(array) for name, array in transformer.trunk_arrays_.items()}
+        arrays = {name: torch.from_numpy(array.copy()) for name, array in transformer.trunk_arrays_.items()}
         torch.save(arrays, tmp_path / "weights.pth")
         return transformer.transform(photos.X_train)
 
@@ -280,7 +282,49 @@ def test_each_content_is_computed_once(photos, tmp_path, passes):
     transformer = features(tmp_path).fit(X)
     passes.clear()
     assert_equal(transformer.transform(X), expected)
-    assert sum(passes) == 4 * passes.count(2), "runs of two images, of one, and of one"
+    assert set(passes) == {4}
+    X = photos.X_train[[4, 0, 5, 1, 6]]
+    expected = features(None).fit_transform(X)
+    passes.clear()
+    assert_equal(transformer.transform(X), expected)
+    assert set(passes) == {3}, "together, though they are not neighbours"
+
+
+def test_images_with_other_layers_there_do_not_wait_for_each_other(photos, tmp_path, passes):
+    X = photos.X_train[:6]
+    features(tmp_path, layers=["layer1"]).fit_transform(X[1:])
+    transformer = features(tmp_path, layers=["layer2"]).fit(X)
+    passes.clear()
+    found = transformer.transform(X)
+    assert set(passes) == {1, 5}
+    assert passes.count(5) < passes.count(1), "five images go on from the layer that is there"
+    assert_equal(found, features(None, layers=["layer2"]).fit_transform(X))
+
+
+def test_file_that_is_written_while_it_is_read_is_not_kept(photos, files, tmp_path, monkeypatch):
+    """The digest is of one photo, the pixels are of the next."""
+    digest, copied = Images.digest, Path(shutil.copy(files[0], tmp_path / "copy.png"))
+
+    def digest_and_write(self, index):
+        before = digest(self, index)
+        Image.fromarray(photos.X_train[1]).save(files[0])
+        return before
+
+    monkeypatch.setattr(Images, "digest", digest_and_write)
+    found = features(tmp_path / "memory").fit_transform(files[:1])
+    assert_equal(found, features(None).fit_transform(photos.X_train[1:2]))
+    monkeypatch.setattr(Images, "digest", digest)
+    found = features(tmp_path / "memory").fit_transform([copied])
+    assert_equal(found, features(None).fit_transform(photos.X_train[:1]))
+
+
+def test_fits_of_the_same_do_not_change_each_other(photos, tmp_path):
+    first, second = (features(tmp_path).fit(photos.X_train) for _ in range(2))
+    first.level_shapes_.clear()
+    first.trunk_arrays_.clear()
+    assert second.level_shapes_ and second.trunk_arrays_
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(second.trunk_arrays_.values()))[...] = 0
 
 
 def test_folder_that_is_emptied_meanwhile(photos, tmp_path, monkeypatch):
@@ -308,6 +352,17 @@ def test_folder_that_is_emptied_meanwhile(photos, tmp_path, monkeypatch):
 def test_memory_without_a_folder_is_refused(make, message, photos, files):
     with pytest.raises(ValueError, match=f"memory=.*{message}.*Pass the path of a folder"):
         features(make(files[0])).fit(photos.X_train)
+
+
+def test_file_serves_where_the_folder_of_the_memory_cannot_be(photos, tmp_path):
+    detector = PaDiMDetector(weights=None, image_size=SIZE, memory=tmp_path / "memory", false_alarm_rate=0.3)
+    expected = detector.fit(photos.X_train).score_samples(photos.X_test)
+    saved = pickle.dumps(detector)
+    shutil.rmtree(tmp_path / "memory")
+    (tmp_path / "memory").write_text("no folder")
+    with pytest.warns(UserWarning, match=r"cannot be made a folder.*Features are computed and not kept"):
+        found = pickle.loads(saved).score_samples(photos.X_test)
+    assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_memory_of_another_type_is_refused(photos):

@@ -66,6 +66,64 @@ def test_modules_are_known_by_what_they_do(one, other, tmp_path):
         assert_allclose(level, right, rtol=1e-5, atol=1e-5 * abs(right).max())
 
 
+def between(module):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), module, nn.Identity())
+
+
+def hooked(scale):
+    module = nn.ReLU()
+    module.register_forward_hook(lambda _module, _args, output: scale * output)
+    return module
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self._scale = scale
+
+    def forward(self, x):
+        return self._scale * x
+
+
+def parametrised(scale):
+    module = nn.Conv2d(8, 8, 1)
+    nn.init.constant_(module.weight, 0.1)
+    nn.init.zeros_(module.bias)
+    nn.utils.parametrize.register_parametrization(module, "weight", Scaled(scale))
+    return module
+
+
+def with_attribute(value):
+    module = nn.AvgPool2d(2)
+    module.divisor_override = value
+    return module
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: nn.AvgPool2d(3, 1, 1), lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+        (
+            lambda: nn.Upsample(scale_factor=2, mode="bilinear"),
+            lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+        ),
+        (lambda: with_attribute(4), lambda: with_attribute(5)),
+        (lambda: hooked(1.0), lambda: hooked(3.0)),
+        (lambda: parametrised(1.0), lambda: parametrised(3.0)),
+    ],
+    ids=["padding counted", "corners aligned", "divisor", "hook", "parametrisation"],
+)
+def test_modules_are_known_by_what_their_repr_hides(one, other, tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        first, second = between(one()), between(other())
+    features(first, tmp_path, layers=["2"]).fit_transform(PHOTOS)
+    found = features(second, tmp_path, layers=["2"]).fit_transform(PHOTOS).levels[0]
+    expected = features(second, layers=["2"]).fit_transform(PHOTOS).levels[0]
+    assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+
+
 def test_module_whose_source_is_nowhere(tmp_path):
     names = {"nn": nn}
     exec("class Typed(nn.Sequential):\n    pass", names)

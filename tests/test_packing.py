@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from skpadim.backbones import build_trunk, optimise_trunk, see_shapes
+from skpadim.backbones import build_trunk
 from skpadim.packing import PackedConvolution, pack_trunk
+from skpadim.trunks import optimise_trunk, see_shapes
 from test_backbones import Shared, network, outputs_of, pixels
 
 NETWORKS = [
@@ -99,6 +100,36 @@ def test_convolutions_that_do_more_are_left_alone(make, n_expected):
         packed, trunk = packed_and_plain(make(), ("last",))
     assert n_packed(packed) == n_expected
     torch.testing.assert_close(outputs_of(packed, pixels())["last"], outputs_of(trunk, pixels())["last"])
+
+
+def test_convolution_may_be_called_by_the_name_of_its_argument():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.convolution(input=x)
+
+    with torch.random.fork_rng(devices=[]):
+        packed, trunk = packed_and_plain(Named(), ("convolution",))
+    assert n_packed(packed) == 1
+    torch.testing.assert_close(outputs_of(packed, pixels()), outputs_of(trunk, pixels()))
+
+
+def test_another_torch_may_not_have_the_function(monkeypatch):
+    monkeypatch.delattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+    packed, trunk = packed_and_plain(network("resnet18"), ("layer1",))
+    assert not n_packed(packed)
+    torch.testing.assert_close(outputs_of(packed, pixels()), outputs_of(trunk, pixels()))
+
+
+def test_another_torch_may_not_pack_all(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", refuse)
+    assert not n_packed(packed_and_plain(network("resnet18"), ("layer1",))[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)

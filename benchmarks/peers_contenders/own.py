@@ -42,8 +42,9 @@ class Contender(shared.Contender):
 
     def distances(self, images: np.ndarray) -> torch.Tensor:
         features, channels, gaussian = self.detector.pipeline_.named_steps.values()
-        levels = channels.transform(features.transform(images))
-        return torch.from_numpy(gaussian.mahalanobis(levels))
+        kept = channels.by_layer([shape[0] for shape in features.level_shapes_])
+        (levels,) = features.levels(images, kept)  # by the very network that scores
+        return gaussian.distances(levels).cpu()
 
     def save(self, path: Path) -> None:
         joblib.dump(self.detector.pipeline_[1:], path)

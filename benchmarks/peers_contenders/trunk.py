@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skpadim.backbones import build_trunk, optimise_trunk
+from skpadim.backbones import build_trunk
+from skpadim.trunks import optimise_trunk
 
 from . import shared
 
