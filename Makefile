@@ -1,5 +1,5 @@
 # Everything runs from .venv, which any of these targets makes when it is missing or older than
-# pyproject.toml. Needed beforehand: Python 3.11 or newer with pip, and make.
+# pyproject.toml. Needed beforehand: Python 3.11 or newer with pip, make and git.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs clean distclean environment
+.PHONY: help demo test lint docs package clean distclean environment
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(READY) ## Fit and score drawn photos of a machined part (offline, under a minute)
+demo: $(READY) ## Fit and score drawn photos of a machined part (offline, about a minute)
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run the tests and the examples in the docstrings
@@ -26,6 +26,13 @@ lint: $(READY) ## Check style, formatting and types
 
 docs: $(READY) ## Build the documentation into docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+package: $(READY) ## Build sdist and wheel into dist, and import the wheel from there
+	@rm -rf dist
+	@$(BIN)/uv build --quiet
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target dist/installed dist/*.whl
+	@cd dist && PYTHONPATH=installed ../$(BIN)/python -c \
+	    "import skpadim; assert 'installed' in skpadim.__file__; print('skpadim', skpadim.__version__, 'is packed')"
 
 clean: ## Remove what the targets made, but for the environment
 	rm -rf dist docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst demo_output

@@ -95,15 +95,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 < options.crop_size <= options.image_size:
         parser.error(f"--crop-size {options.crop_size} must be 1 to {options.image_size}, the image size")
-    if options.repeats < 1:
-        parser.error(f"--repeats {options.repeats} must be at least 1")
+    for name in ("repeats", "max_train", "max_test"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} {value} must be at least 1")
     return options
 
 
 def run(options: argparse.Namespace) -> None:
     """Evaluate every category under every protocol, or read what is done; write the tables after each."""
     categories = choose_categories(options.dataset, options.root, options.categories)
-    tasks = list(itertools.product(options.protocol, categories))
+    tasks = list(itertools.product(dict.fromkeys(options.protocol), categories))
     results = []
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn()) as progress:
         bar = progress.add_task("", total=len(tasks))
@@ -139,15 +141,14 @@ def settings_of(options: argparse.Namespace, protocol: str, category: str, photo
     weights = options.weights
     if Path(weights).is_file():
         weights = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
-    masks = [mask.path if isinstance(mask, FrameMask) else mask for mask in photos.masks_test if mask]
-    stats = [(path, os.stat(path)) for path in (*photos.X_train, *photos.X_test, *masks)]
-    stamps = [(Path(path).name, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    masks = [mask.path if isinstance(mask, FrameMask) else mask for mask in photos.masks_test]
+    stamps = [path and _stamp(path) for path in (*photos.X_train, *photos.X_test, *masks)]
     return {
         "protocol": protocol,
         "category": category,
         **{name: getattr(options, name) for name in SETTINGS},
         "weights": weights,
-        "photos": hashlib.sha256(repr(stamps).encode()).hexdigest(),
+        "photos": hashlib.sha256(repr((stamps, photos.y_test.tolist())).encode()).hexdigest(),
         "skpadim": skpadim.__version__,
     }
 
@@ -224,6 +225,11 @@ def looks(
             seen = [see_mask(mask, size, crop, at) for mask, at in zip(masks, tested, strict=True)]
             features = train, test, seen
         yield seed, *features
+
+
+def _stamp(path: str) -> tuple[str, int, int]:
+    stat = os.stat(path)
+    return Path(path).name, stat.st_size, stat.st_mtime_ns
 
 
 def _epsilon(text: str) -> float | str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from sklearn.utils import Bunch
 from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -22,7 +22,7 @@ from skpadim.datasets import (
     read_mask,
 )
 from skpadim.images import centre_window, check_images
-from skpadim.masks import check_pairs
+from skpadim.masks import check_mask
 
 Mask = NDArray[np.bool_] | None
 
@@ -66,7 +66,7 @@ def choose_categories(dataset: str, root: Path, wanted: Sequence[str] | None) ->
         raise ValueError(
             f"categories: there is no {unknown[0]!r} in {str(root)!r}; it holds {', '.join(found)}."
         )
-    return list(wanted)
+    return list(dict.fromkeys(wanted))
 
 
 def load_photos(
@@ -79,12 +79,14 @@ def load_photos(
         photos = _of_camera(load_shanghaitech(root), category)
     else:
         photos = _LOADERS[dataset](root, category)
-    if set(photos.y_test) != {1, -1}:
-        raise ValueError(
-            f"{str(root / category)!r} has {np.sum(photos.y_test == 1)} good and "
-            f"{np.sum(photos.y_test == -1)} defective photos to test on; expected some of both."
-        )
     tested = _spaced(len(photos.y_test), max_test)
+    n_good, n_defective = (np.sum(photos.y_test[tested] == label) for label in (1, -1))
+    if not (n_good and n_defective):
+        fewer = len(tested) < len(photos.y_test)
+        raise ValueError(
+            f"{str(root / category)!r} has {n_good} good and {n_defective} defective photos to test on"
+            f"{f' among the {max_test} of --max-test: raise it' if fewer else ''}; expected some of both."
+        )
     return Bunch(
         X_train=photos.X_train[_spaced(len(photos.X_train), max_train)],
         X_test=photos.X_test[tested],
@@ -102,18 +104,18 @@ def read_masks(photos: Bunch, labelled: bool) -> list[Mask]:
 
 
 def _checked_masks(photos: Bunch, labelled: bool) -> Iterator[Mask]:
-    for photo, source in zip(photos.X_test, photos.masks_test, strict=True):
-        mask = read_mask(source)
-        if mask is not None:
-            with Image.open(photo) as image:
-                width, height = ImageOps.exif_transpose(image).size
-            if mask.shape != (height, width):
-                raise ValueError(
-                    f"the mask {str(source)!r} has {mask.shape[0]} x {mask.shape[1]} pixels, its photo "
-                    f"{str(photo)!r} {height} x {width}; expected the same size."
-                )
-            if not labelled:
-                next(check_pairs([source], [np.zeros(mask.shape)]))  # refuses what is not binary
+    images = check_images(photos.X_test)
+    for index, source in enumerate(photos.masks_test):
+        if source is None:
+            yield None
+            continue
+        mask = read_mask(source) if labelled else check_mask(source, f"masks_test[{index}]")
+        height, width, _ = images.original(index).shape
+        if mask.shape != (height, width):
+            raise ValueError(
+                f"the mask {str(source)!r} has {mask.shape[0]} x {mask.shape[1]} pixels, its photo "
+                f"{images.describe(index)} {height} x {width}; expected the same size."
+            )
         yield mask
 
 

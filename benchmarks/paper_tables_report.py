@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from paper_tables_data import TITLES
 from paper_tables_models import METRICS
+from torchvision.models import get_model_weights
 
 Result = dict[str, Any]
 Values = dict[str, list[float]]
@@ -19,6 +20,17 @@ _HERE = Path(__file__).parent
 _HEADS = ("image ROC AUC", "pixel ROC AUC", "PRO", "AUPIMO")
 _PUBLISHED = ("image_roc_auc", "pixel_roc_auc", "pro")
 _PUBLISHED_HEAD = "image ROC AUC / pixel ROC AUC / PRO"
+# What published figures stand beside; backbone and channels are in their rows. The paper is older than
+# torchvision's second weights.
+_PAPER = {
+    "weights": "IMAGENET1K_V1",
+    "layers": ["layer1", "layer2", "layer3"],
+    "image_size": 256,
+    "crop_size": 224,
+    "epsilon": 0.01,
+    "max_train": None,
+    "max_test": None,
+}
 # How many categories a published average is over.
 _ALL_CATEGORIES = 15
 
@@ -121,6 +133,8 @@ def markdown(results: list[Result], options: argparse.Namespace) -> str:
         for row in _read("published.csv")
         if (row["dataset"], row["backbone"]) == (options.dataset, options.backbone)
     ]
+    differences = _differences(options) if published else []
+    shown = [] if differences else published
     text = _INTRODUCTION.format(
         **vars(options)
         | {
@@ -131,12 +145,30 @@ def markdown(results: list[Result], options: argparse.Namespace) -> str:
         }
     )
     for protocol, of_protocol in _by_protocol(results).items():
-        beside = [row for row in published if row["protocol"] == protocol]
+        beside = [row for row in shown if row["protocol"] == protocol]
         text += f"\n## {protocol.capitalize()}\n\n" + _categories(of_protocol, beside)
         for comparison in of_protocol[0]["comparisons"]:
             if comparison != "categories":
                 text += _ablation(comparison, of_protocol, beside, options.layer_channels)
-    return text + "\n" + _method(results) + _sources(published, options.backbone)
+    return text + "\n" + _method(results) + _sources(published, differences, options.backbone)
+
+
+def _differences(options: argparse.Namespace) -> list[str]:
+    """Say in which settings a run is not the paper's; weights in a file are taken for the paper's."""
+    given = dict(vars(options))
+    if Path(options.weights).is_file():
+        given["weights"] = _PAPER["weights"]
+    elif options.weights != "none":
+        given["weights"] = get_model_weights(options.backbone)[options.weights].name
+    return [
+        f"{name.replace('_', ' ')} {_words(given[name])} (the paper: {_words(value)})"
+        for name, value in _PAPER.items()
+        if given[name] != value
+    ]
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else "all" if value is None else str(value)
 
 
 def _categories(results: list[Result], published: list[dict[str, str]]) -> str:
@@ -161,7 +193,8 @@ def _ablation(
     comparison: str, results: list[Result], published: list[dict[str, str]], n_channels: int | None
 ) -> str:
     """Return the table of an ablation, a row for each model, averaged over the categories."""
-    beside = [row for row in published if row["comparison"] == comparison]
+    of_all_channels = comparison != "layers" or n_channels is None
+    beside = [row for row in published if row["comparison"] == comparison and of_all_channels]
     known = {(row["source"], row["variant"]): row for row in beside}
     sources = list(dict.fromkeys(row["source"] for row in beside))
     heads = ["model", *_HEADS]
@@ -202,9 +235,11 @@ def _place(result: Result) -> str:
     return f"{result['settings']['protocol']}, {result['settings']['category']}"
 
 
-def _sources(published: list[dict[str, str]], backbone: str) -> str:
+def _sources(published: list[dict[str, str]], differences: list[str], backbone: str) -> str:
     if not published:
         return f"\nNo published figures for this data set with {backbone} are at hand to stand beside.\n"
+    if differences:
+        return f"\nNo published figures stand beside, as settings differ: {'; '.join(differences)}.\n"
     used = {row["source"] for row in published}
     lines = [
         f"- {row['source']}: {row['reference']}; {row['address']}. {row['how it was read']}\n"

@@ -73,7 +73,10 @@ def decode(image: Path | Image.Image, name: str) -> np.ndarray:
 
 
 def decode_mask(path: Path, name: str) -> np.ndarray:
-    """Return the values of a mask's file: what `decode` does to colours would change them.
+    """Return the values of a mask's file, 0 where it is transparent.
+
+    A palette that starts with black gives colours to labels, of which 0 is normal: the labels are returned.
+    Any other numbers its colours as it happens, so the colours count.
 
     Parameters
     ----------
@@ -84,15 +87,18 @@ def decode_mask(path: Path, name: str) -> np.ndarray:
     Returns
     -------
     ndarray of shape (height, width)
-        Grey values, or the indices of a palette.
+        Grey values, or the indices of a palette that starts with black.
 
     Raises
     ------
     ValueError
-        As `decode`.
+        As `decode`; also if part of the mask is transparent and all else black, where either may be meant.
     """
     with _named_errors(name), _opened(path) as image:
-        return np.asarray(image.convert("L") if len(image.getbands()) > 1 else image)
+        first_colour = (image.getpalette() or [])[:3]  # nothing without a palette
+        as_it_is = len(image.getbands()) == 1 and not any(first_colour)
+        values = np.asarray(image if as_it_is else image.convert("L"))
+        return _without_transparent(values, image) if image.has_transparency_data else values
 
 
 def quote(path: Path) -> str:
@@ -164,6 +170,15 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
     if transparent is not None:
         values = np.where(values == transparent, LARGEST_UINT16, values)
     return values.astype(np.uint16)
+
+
+def _without_transparent(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    """Return the values of a mask with 0 where it is transparent."""
+    transparent = np.asarray(image.convert("RGBA").getchannel("A")) == 0
+    marked = np.where(transparent, 0, values)
+    if not marked.any() and transparent.any() and not transparent.all():
+        raise ValueError("all of it that is not transparent is black, as if normal: mark anomalies in white.")
+    return marked
 
 
 def _explain(error: Exception, name: str) -> str:

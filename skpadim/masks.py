@@ -25,7 +25,7 @@ def check_pairs(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
     ----------
     masks : iterable of (height, width) array-like, path or None
         Bool, or 0 for normal and either 1 or 255 for anomalous. A path of such an image is read
-        with Pillow. None: no pixel is anomalous.
+        with Pillow, see `decode_mask`. None: no pixel is anomalous.
     maps : iterable of (height, width) array-like
         Anomaly scores, real and finite. Integers and bools are returned as float64.
 
@@ -44,7 +44,9 @@ def check_pairs(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
     [[[False, True]], [[False, False]]]
     """
     end = object()
-    pairs = zip_longest(_iterate(masks, "masks"), _iterate(maps, "maps"), fillvalue=end)
+    pairs: Iterator[tuple[Any, Any]] = zip_longest(
+        _iterate(masks, "masks"), _iterate(maps, "maps"), fillvalue=end
+    )
     for index, (mask, scores) in enumerate(pairs):
         if mask is end or scores is end:
             longer, shorter = ("maps", "masks") if mask is end else ("masks", "maps")
@@ -53,7 +55,58 @@ def check_pairs(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
                 "for a good image."
             )
         checked = _check_map(scores, f"maps[{index}]")
-        yield _check_mask(mask, f"masks[{index}]", checked.shape), checked
+        name = f"masks[{index}]"
+        marked = np.zeros(checked.shape, dtype=bool) if mask is None else check_mask(mask, name)
+        if marked.shape != checked.shape:
+            raise ValueError(
+                f"{_describe(mask, name)} has shape {marked.shape}, its map {checked.shape}. Map the image "
+                "at its original size, by PaDiMDetector.anomaly_map(X, original_size=True), or resize the "
+                "mask (nearest neighbour)."
+            )
+        yield marked, checked
+
+
+def check_mask(mask: ArrayLike | str | os.PathLike[str], name: str) -> Mask:
+    """Return a mask (height, width), True where it marks an anomaly.
+
+    Parameters
+    ----------
+    mask : (height, width) array-like, or path
+        As of `check_pairs`.
+    name : str
+        What to call the mask in a message.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_pairs`.
+
+    Examples
+    --------
+    >>> from skpadim.masks import check_mask
+    >>> check_mask([[0, 255]], "masks[0]")
+    array([[False,  True]])
+    """
+    name = _describe(mask, name)
+    pixels = _as_real(decode_mask(mask, name) if isinstance(mask, str | os.PathLike) else mask, name)
+    if pixels.ndim == 0:
+        raise ValueError(
+            f"{name} is {pixels}, a number; expected a mask of shape (height, width), its path, or None for "
+            "a good image. Labels do not say where an anomaly is; pandas turns None into NaN, turn it back."
+        )
+    if pixels.ndim != 2 or pixels.size == 0:
+        raise ValueError(f"{name} has shape {pixels.shape}, expected (height, width).")
+    top, marked = pixels.max(), pixels != 0
+    if top not in (0, 1, 255) or not np.all(pixels[marked] == top):
+        raise ValueError(
+            f"{name} is not binary: {np.unique(pixels).size} values, {pixels.min()} to {top}; expected "
+            "bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
+        )
+    return marked
+
+
+def _describe(mask: Any, name: str) -> str:
+    return f"{name} ({quote(mask)})" if isinstance(mask, str | os.PathLike) else name
 
 
 def _iterate(images: Iterable[Any], name: str) -> Iterator[Any]:
@@ -73,28 +126,6 @@ def _check_map(map_: Any, name: str) -> Scores:
             "are NaN where the detector's crop_size cuts: cut map and mask to what is left."
         )
     return scores if scores.dtype.kind == "f" else scores.astype(np.float64)
-
-
-def _check_mask(mask: Any, name: str, size: tuple[int, ...]) -> Mask:
-    if mask is None:
-        return np.zeros(size, dtype=bool)
-    if isinstance(mask, str | os.PathLike):
-        name = f"{name} ({quote(mask)})"
-        mask = decode_mask(mask, name)
-    pixels = _as_real(mask, name)
-    if pixels.shape != size:
-        raise ValueError(
-            f"{name} has shape {pixels.shape}, its map {size}. Map the image at its original size, "
-            "by PaDiMDetector.anomaly_map(X, original_size=True), or resize the mask (nearest "
-            "neighbour)."
-        )
-    top, marked = pixels.max(), pixels != 0
-    if top not in (0, 1, 255) or not np.all(pixels[marked] == top):
-        raise ValueError(
-            f"{name} is not binary: {np.unique(pixels).size} values, {pixels.min()} to {top}; expected "
-            "bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
-        )
-    return marked
 
 
 def _as_real(values: Any, name: str) -> NDArray[Any]:

@@ -78,8 +78,10 @@ def pro_curve(masks: Masks, maps: Maps, *, max_fpr: float = 0.3) -> tuple[Rates,
     ----------
     masks : iterable of (height, width) array-like, path or None
         What is anomalous: bool, or numbers of which 0 is normal and either 1 or 255 anomalous. A
-        path of such an image is read with Pillow. None, or a mask without an anomalous pixel,
-        stands for a good image: leave out a defective image whose defect is not marked.
+        path of such an image is read with Pillow: transparent parts are normal, colours count as
+        grey, and a palette counts by its indices if it starts with black, else by its colours.
+        None, or a mask without an anomalous pixel, stands for a good image: leave out a defective
+        image whose defect is not marked.
     maps : iterable of (height, width) array-like
         The anomaly map of each image, of the size of its mask; higher = more anomalous. They are
         asked for one at a time: a generator need not hold them all.

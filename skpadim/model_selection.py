@@ -76,14 +76,15 @@ class OneClassKFold(BaseCrossValidator):
         Raises
         ------
         ValueError
-            If y is missing, has other labels, or has fewer good images than folds.
+            If y is missing, has other labels, or has fewer good images than folds; as
+            `sklearn.model_selection.KFold`, if a parameter is of no use.
         """
-        good, defective = self._labelled(X, y)
         folds = KFold(
             self.n_splits,
             shuffle=self.shuffle,
             random_state=fresh_random_state(self.random_state) if self.shuffle else None,
         )
+        good, defective = self._labelled(X, y)
         for train, test in folds.split(good):
             yield good[train], np.sort(np.concatenate([good[test], defective]))
 

@@ -47,6 +47,12 @@ def test_in_cross_validation_and_grid_search():
     assert search.fit(X, y).cv_results_["mean_test_score"].min() > 0.95
 
 
+@pytest.mark.parametrize("n_splits", ["3", 2.5, 1])
+def test_bad_number_of_folds(n_splits):
+    with pytest.raises(ValueError, match=r"folds must be of Integral type|n_splits=2 or more"):
+        list(OneClassKFold(n_splits).split(np.zeros(9), Y))
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 _REASON = "the benchmarks are not in this distribution, or the extra progress is not installed"
 paper_tables = pytest.importorskip("paper_tables", reason=_REASON)
 data = pytest.importorskip("paper_tables_data", reason=_REASON)
+report = pytest.importorskip("paper_tables_report", reason=_REASON)
 
 BLACK = np.zeros((8, 8), dtype=np.uint8)
 LAYERS = ("layer1", "layer2")
@@ -181,16 +183,44 @@ def again_with_seed(seed):
 
 
 def test_average_over_categories_beside_published_figures(root, tmp_path):
-    rows = run(root, tmp_path, "--n-channels", "100")
+    more = ("--n-channels", "100", "--ablations", "--layer-channels", "10")
+    rows = run(root, tmp_path, *more)
     of_each = [figures(rows["aligned", category, "random 100"]) for category in ("bottle", "carpet")]
     average = rows["aligned", "average of 2", "random 100"]
     assert_allclose(figures(average), np.mean(of_each, axis=0), atol=0.011)
     assert average["n_train"] == "16"
-    (line,) = [
-        line for line in (tmp_path / "mvtec_ad.md").read_text().splitlines() if line.startswith("| carpet |")
-    ]
+    text = (tmp_path / "mvtec_ad.md").read_text()
+    for difference in ("weights none (", "layers layer1, layer2 (the paper: layer1, layer2, layer3)"):
+        assert difference in text.split("No published figures stand beside, as settings differ: ")[1]
+    assert "98.8" not in text
+
+    results = [json.loads(path.read_text()) for path in sorted((tmp_path / "parts").iterdir())]
+    text = beside(results, "--ablations")
+    (line,) = [line for line in text.splitlines() if line.startswith("| carpet |")]
     # From the READMEs of both implementations; the paper has no figure that was found.
     assert line.endswith("| - / - / - | 98.4 / 98.8 / - | 94.5 / 98.4 / - | 8 + 8 |")
+    assert re.search(r"layer1 alone .* - / 94.8 / 86.8 \|", text)
+    assert "98.8" in beside(results, "--weights", "IMAGENET1K_V1")
+    assert "98.8" in beside(results, "--weights", __file__)
+    assert "94.8 / 86.8" not in beside(results, "--layer-channels", "10")
+    for option, value in (
+        ("--weights", "none"),
+        ("--layers", "layer2"),
+        ("--image-size", "257"),
+        ("--crop-size", "223"),
+        ("--epsilon", "auto"),
+        ("--max-test", "9"),
+        ("--max-train", "9"),
+    ):
+        text = beside(results, option, value)
+        assert "98.8" not in text
+        assert f"settings differ: {option[2:].replace('-', ' ')} {value} (the paper: " in text
+
+
+def beside(results, *more):
+    """Return the page of results under the command's own settings, the paper's, but for some."""
+    options = ["--dataset", "mvtec_ad", "--root", "DIR", "--output", "DIR", *more]
+    return report.markdown(results, paper_tables.parse(options))
 
 
 def test_finished_categories_are_read_and_settings_never_mix(root, tmp_path, monkeypatch):
@@ -238,6 +268,36 @@ def test_changed_photo_is_another_data_set(tmp_path):
     assert "No published figures" in (tmp_path / "out" / "photos.md").read_text()
 
 
+def test_photo_that_becomes_good_is_another_data_set(tmp_path):
+    for name in (
+        *(f"train/good/{i}" for i in range(3)),
+        *(f"test/defect/a{i}" for i in range(4)),
+        "test/good/b0",
+    ):
+        path = tmp_path / "tiles" / f"{name}.png"
+        write(path, np.random.default_rng(list(name.encode())).integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    first = run(tmp_path / "tiles", tmp_path / "out", dataset="folder")
+    test = tmp_path / "tiles" / "test"
+    (test / "defect" / "a3.png").rename(test / "good" / "a3.png")
+    assert run(tmp_path / "tiles", tmp_path / "out", dataset="folder") != first
+    assert len(list((tmp_path / "out" / "parts").iterdir())) == 2
+
+
+def test_a_category_asked_for_twice_counts_once(root, tmp_path):
+    twice = ("--categories", "bottle", "bottle", "--protocol", "aligned", "aligned")
+    assert list(run(root, tmp_path, *twice)) == [("aligned", "bottle", "random 20")]
+
+
+def test_mask_with_a_palette_is_read_as_it_looks(root, tables, tmp_path):
+    draw(tmp_path / "bottle")
+    for path in (tmp_path / "bottle" / "ground_truth").glob("*/*.png"):
+        good = Image.fromarray((np.asarray(Image.open(path)) == 0).astype(np.uint8))
+        good.putpalette([255, 255, 255, 0, 0, 0])
+        good.save(path)
+    row = run(tmp_path, tmp_path / "out", "--categories", "bottle")["aligned", "bottle", "random 20"]
+    assert figures(row) == figures(tables[0]["aligned", "bottle", "random 20"])
+
+
 def test_defect_without_a_mark_counts_for_the_photos_only(root, tables, tmp_path):
     draw(tmp_path / "bottle")
     mask = tmp_path / "bottle" / "ground_truth" / "burr" / "000_mask.png"
@@ -275,6 +335,11 @@ def not_binary(folder):
     Image.fromarray(grey).save(folder / "bottle" / "ground_truth" / "stain" / "000_mask.png")
 
 
+def damaged_photo(folder):
+    path = folder / "bottle" / "test" / "stain" / "000.png"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
 def no_defects(folder):
     for name in ("burr", "stain", "scratch", "missing_hole"):
         (folder / "bottle" / "test" / name).rename(folder / name)
@@ -286,8 +351,10 @@ def no_defects(folder):
         (None, ["--categories", "zebra"], r"there is no 'zebra' in .*; it holds bottle\."),
         (None, ["--root", "gone"], r"there is no <category>/train/good in 'gone'"),
         (None, ["--layers", "layer9"], "layer9"),
-        (other_size, [], r"stain/000_mask\.png' has 79 x 80 pixels, its photo .*/000\.png' 80 x 80"),
-        (not_binary, [], r"stain/000_mask\.png'\) is not binary: 256 values"),
+        (other_size, [], r"stain/000_mask\.png' has 79 x 80 pixels, its photo .*/000\.png'\) 80 x 80"),
+        (not_binary, [], r"masks_test\[7\] \('.*stain/000_mask\.png'\) is not binary: 256 values"),
+        (damaged_photo, [], r"X\[7\] \('.*test/stain/000\.png'\) cannot be read as an image"),
+        (None, ["--max-test", "1"], r"has 0 good and 1 defective .* the 1 of --max-test: raise it; expected"),
         (no_defects, [], r"4 good and 0 defective photos to test on; expected some of both"),
     ],
 )
@@ -300,7 +367,9 @@ def test_bad_input(tmp_path, spoil, more, message):
     assert not list(tmp_path.glob("out/parts/*"))
 
 
-@pytest.mark.parametrize("more", [["--crop-size", "65"], ["--repeats", "0"], ["--protocol", "turned"]])
+@pytest.mark.parametrize(
+    "more", [["--crop-size", "65"], ["--repeats", "0"], ["--max-test", "0"], ["--protocol", "turned"]]
+)
 def test_bad_options(tmp_path, capsys, more):
     with pytest.raises(SystemExit):
         run(tmp_path, tmp_path, *more)
