@@ -90,6 +90,8 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "write_computation_times": False,
     "abort_on_example_error": True,
+    # For examples that did not run.
+    "default_thumb_file": str(Path(__file__).with_name("demo.png")),
 }
 
 

@@ -1,4 +1,4 @@
-"""Find defects on drawn photos of a machined part, offline, in about half a minute.
+"""Find defects on drawn photos of a machined part, offline, in about a minute.
 
 60 photos of good parts are written to disk and learned; 30 good and 60 defective ones are scored.
 """

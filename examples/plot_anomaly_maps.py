@@ -24,8 +24,9 @@ detector = PaDiMDetector(weights=None, image_size=160, epsilon="auto").fit(photo
 # middle: what is yellow in any row is beyond it. The solid outline is what ``segment`` marks; a photo has one
 # exactly if ``predict`` calls it an anomaly. The dotted outline is the true defect.
 shown = slice(39, 44)
+names = [defect.replace("_", " ") for defect in photos.defects_test[shown]]
 display = AnomalyMapDisplay.from_estimator(
-    detector, photos.X_test[shown], y=photos.defects_test[shown], masks=photos.masks_test[shown]
+    detector, photos.X_test[shown], y=names, masks=photos.masks_test[shown]
 )
 
 # %%

@@ -19,12 +19,12 @@ import argparse
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from skpadim import PaDiMDetector
+from skpadim import AnomalyMapDisplay, PaDiMDetector
+from skpadim.datasets import load_inspection_folder
+from skpadim.metrics import pixel_roc_auc_score
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--data", type=Path, required=True, help="folder with train/, test/ and ground_truth/")
@@ -32,10 +32,8 @@ parser.add_argument("--weights", type=Path, required=True, help="state dict of t
 parser.add_argument("--output", type=Path, default=Path("magnetic_tile.png"), help="where the picture goes")
 options = parser.parse_args()
 
-good = sorted((options.data / "train" / "good").iterdir())
-test = sorted((options.data / "test").glob("*/*"))
-kinds = np.array([path.parent.name for path in test])
-labels = np.where(kinds == "good", 1, -1)
+photos = load_inspection_folder(options.data)
+kinds = photos.defects_test
 
 # %%
 # SqueezeNet's features are not scaled like ResNet's: their variance is about 2,000. ``epsilon="auto"`` takes
@@ -48,51 +46,33 @@ detector = PaDiMDetector(
     weights=options.weights,
     epsilon="auto",
     random_state=0,
-).fit(good)
-print(f"fit:   {time.perf_counter() - start:.1f} s for {len(good)} photos")
+).fit(photos.X_train)
+print(f"fit:   {time.perf_counter() - start:.1f} s for {len(photos.X_train)} photos")
 
 # %%
 # Maps come back at the size of each photo.
 start = time.perf_counter()
-maps = detector.anomaly_map(test, original_size=True)
-print(f"maps:  {1000 * (time.perf_counter() - start) / len(test):.1f} ms per photo")
-scores = detector.decision_function(test)
-
-
-def load_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Return the true mask of a photo; a good one has none."""
-    if path.parent.name == "good":
-        return np.zeros(shape, dtype=bool)
-    file = options.data / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
-    return np.asarray(Image.open(file).convert("L")) > 127
-
-
-masks = [load_mask(path, single.shape) for path, single in zip(test, maps, strict=True)]
+maps = detector.anomaly_map(photos.X_test, original_size=True)
+print(f"maps:  {1000 * (time.perf_counter() - start) / len(maps):.1f} ms per photo")
+scores = detector.decision_function(photos.X_test)
 
 # %%
 # The threshold was set without any defect.
-print(f"\n{'':<10}{'image ROC AUC':>15}{'called anomaly':>16}")
+print(f"{'':<10}{'image ROC AUC':>15}{'called anomaly':>16}")
 for kind in sorted(set(kinds) - {"good"}):
     chosen = (kinds == kind) | (kinds == "good")
-    auc = roc_auc_score(labels[chosen], scores[chosen])
+    auc = roc_auc_score(photos.y_test[chosen], scores[chosen])
     print(f"{kind:<10}{auc:>15.3f}{(scores[kinds == kind] < 0).mean():>16.0%}")
-print(f"{'all':<10}{roc_auc_score(labels, scores):>15.3f}{(scores[labels == -1] < 0).mean():>16.0%}")
-print(f"{'good':<10}{'':>15}{(scores[labels == 1] < 0).mean():>16.0%}")
-pixel_auc = roc_auc_score(
-    np.concatenate([m.ravel() for m in masks]), np.concatenate([m.ravel() for m in maps])
-)
-print(f"\npixel ROC AUC {pixel_auc:.3f}")
+all_auc = roc_auc_score(photos.y_test, scores)
+print(f"{'all':<10}{all_auc:>15.3f}{(scores[kinds != 'good'] < 0).mean():>16.0%}")
+print(f"{'good':<10}{'':>15}{(scores[kinds == 'good'] < 0).mean():>16.0%}")
+print(f"\npixel ROC AUC {pixel_roc_auc_score(photos.masks_test, maps):.3f}")
 
 # %%
-# One photo of every kind, its true mask and its map; the threshold is half-way up the colour scale.
+# One photo of every kind with its map. The solid outline is what the detector marks, the dotted one the true
+# defect: many a photo of a defect has no mark.
 shown = [int(np.flatnonzero(kinds == kind)[0]) for kind in dict.fromkeys(kinds)]
-figure, axes = plt.subplots(len(shown), 3, figsize=(7.5, 2.5 * len(shown)), layout="constrained")
-for row, index in zip(axes, shown, strict=True):
-    row[0].imshow(Image.open(test[index]), cmap="gray")
-    row[1].imshow(masks[index], cmap="gray", vmin=0, vmax=1)
-    drawn = row[2].imshow(maps[index], cmap="viridis", vmin=0, vmax=-2 * detector.offset_)
-    verdict = "good" if scores[index] >= 0 else "anomaly"
-    for axis, title in zip(row, (kinds[index], "mask", verdict), strict=True):
-        axis.set(title=title, xticks=[], yticks=[])
-figure.colorbar(drawn, ax=axes[:, 2], label="smoothed Mahalanobis distance")
-figure.savefig(options.output, dpi=90)
+display = AnomalyMapDisplay.from_estimator(
+    detector, photos.X_test[shown], y=kinds[shown], masks=[photos.masks_test[index] for index in shown]
+)
+display.figure_.savefig(options.output, dpi=90)

@@ -129,6 +129,37 @@ def test_default_colours_grow_lighter_all_the_way():
     assert (np.diff(lightness) > 0).all()
 
 
+def pixel(axes, x, y):
+    """Return the RGB in 0..255 that a drawn figure shows at a place of its axes."""
+    picture = np.asarray(axes.figure.canvas.buffer_rgba())
+    column, row = axes.transData.transform((x, y)).astype(int)
+    return picture[len(picture) - 1 - row, column, :3].astype(float)
+
+
+@pytest.mark.parametrize("alpha", [0.6, 0.9])
+def test_colour_bar_shows_the_colours_of_the_map(alpha):
+    values = np.array([0.1, 0.5, 1.0, 2.5, 3.9])
+    photos = np.zeros((3, 10, 50), dtype=np.uint8) + np.array([0, 128, 255], dtype=np.uint8)[:, None, None]
+    maps = np.broadcast_to(np.repeat(values, 10), photos.shape)
+    display = AnomalyMapDisplay.from_maps(photos, maps, THRESHOLD, alpha=alpha)
+    display.figure_.canvas.draw()
+    shown = np.array([[pixel(axes, 10 * i + 4, 4) for i in range(5)] for axes in display.ax_[:, 1]])
+    bar = np.array([pixel(display.colorbar_.ax, 0.5, value) for value in values])
+    assert_allclose(shown[1], bar, atol=4)  # A bar of 256 steps, a few hundred pixels high.
+    # Black and white photos are as far apart as a fifth of the greys under what the map lets through.
+    assert_allclose(shown[2] - shown[0], 0.2 * 255 * (1 - alpha), atol=2)
+
+
+def test_half_the_threshold_on_white_is_darker_than_the_threshold_on_black():
+    photos = np.zeros((2, 10, 10), dtype=np.uint8)
+    photos[0] = 255
+    maps = np.stack([np.full((10, 10), THRESHOLD / 2), np.full((10, 10), THRESHOLD)])
+    display = AnomalyMapDisplay.from_maps(photos, maps, THRESHOLD)
+    display.figure_.canvas.draw()
+    below, above = (pixel(axes, 5, 5) @ [0.299, 0.587, 0.114] for axes in display.ax_[:, 1])
+    assert below < above
+
+
 @pytest.mark.parametrize("threshold", [0.0, -3.0])
 def test_any_finite_threshold_makes_a_scale(drawn, threshold):
     display = AnomalyMapDisplay.from_maps(*drawn, threshold)
@@ -213,6 +244,8 @@ def test_style_and_axes_are_the_callers(drawn):
         ({"masks": [None]}, "one mask per map"),
         ({"masks": [None, np.ones((3, 3))]}, r"masks\[1\] has shape \(3, 3\)"),
         ({"y": [1]}, r"y has shape \(1,\), expected \(2,\)"),
+        ({"y": [1, 0]}, r"y\[1\] is 0, expected \+1 for a good or -1"),
+        ({"y": [True, False]}, r"y\[0\] is True, expected \+1"),
         ({"ax": np.empty((3, 2), dtype=object)}, r"ax has shape \(3, 2\), expected \(2, 2\)"),
         ({"images": np.zeros((4, 4))}, "single image"),
     ],
@@ -272,6 +305,23 @@ def test_score_display_draws_a_step_of_a_pipeline_and_groups_without_members():
     assert sizes == [30, 10, 0]
 
 
+@pytest.mark.parametrize(
+    ("style", "faces", "edges"),
+    [
+        ({"ec": "black"}, ["none", "#0072b2", "#d55e00"], ["black"] * 3),
+        ({"edgecolor": "black"}, ["none", "#0072b2", "#d55e00"], ["black"] * 3),
+        ({"facecolors": "red"}, ["red"] * 3, ["#0072b2", "#0072b2", "#d55e00"]),
+        ({"c": "red"}, ["none", "red", "red"], ["red"] * 3),
+        ({"color": "red"}, ["none", "red", "red"], ["red"] * 3),
+    ],
+)
+def test_colours_are_the_callers_by_any_of_their_names(style, faces, edges):
+    display = ScoreDisplay.from_scores([1.0, 2.0], [1.0, 2.0], [1, -1], 1.5, **style)
+    for dots, face, edge in zip(display.ax_.collections, faces, edges, strict=True):
+        assert_allclose(dots.get_facecolor(), matplotlib.colors.to_rgba_array(face))
+        assert_allclose(dots.get_edgecolor(), matplotlib.colors.to_rgba_array(edge))
+
+
 def test_equal_scores_stay_apart():
     display = ScoreDisplay.from_scores(np.ones(50), np.ones(50), np.ones(50), 1.0)
     heights = np.sort(display.ax_.collections[0].get_offsets()[:, 1])
@@ -286,7 +336,8 @@ def test_equal_scores_stay_apart():
         ({"scores": [[1.0]]}, r"scores must be finite .* got shape \(1, 1\)"),
         ({"loo_scores": [np.nan]}, "loo_scores must be finite"),
         ({"y": [1]}, r"y has shape \(1,\), expected \(2,\)"),
-        ({"y": [0, 1]}, r"y holds \[0 1\], expected \+1 for good and -1"),
+        ({"y": [0, 1]}, r"y\[0\] is 0, expected \+1 for a good or -1"),
+        ({"y": [True, True]}, r"y\[0\] is True, expected \+1"),
     ],
 )
 def test_scores_that_make_no_sense_are_refused(change, message):

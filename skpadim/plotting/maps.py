@@ -11,11 +11,11 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from ..images import check_images
 from ..masks import Masks, check_pairs
-from .scores import check_threshold
+from .scores import check_labels, check_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.colors import Colormap, ListedColormap, Normalize
 
 _LABELS = {1: "good", -1: "defective"}
 # ITU-R BT.601: the lightness of a colour, in which the photo lies under a map.
@@ -44,7 +44,7 @@ class AnomalyMapDisplay:
     masks : iterable of (height, width) array-like, path or None, default=None
         The true defect of each photo, None for a good one; see :func:`skpadim.metrics.pro_score`.
     y : array-like of shape (n_images,), default=None
-        A title for each photo: +1 for a good part, -1 for a defective one, or a name.
+        A title for each photo: +1 for a good part and -1 for a defective one, or names.
 
     Attributes
     ----------
@@ -84,8 +84,7 @@ class AnomalyMapDisplay:
         masks: Masks | None = None,
         y: ArrayLike | None = None,
     ) -> None:
-        photos = check_images(images)
-        self.images = [photos.original(index) for index in range(len(photos))]
+        self.images = _decode(images)
         self.threshold = check_threshold(threshold)
         self.maps = self._check_like_images("maps", maps)
         if segments is None:
@@ -98,8 +97,12 @@ class AnomalyMapDisplay:
             pairs = check_pairs(masks, (np.nan_to_num(single) for single in self.maps))
             self.masks = [mask for mask, _ in pairs]
         self.y = None if y is None else np.asarray(y)
-        if self.y is not None and self.y.shape != (len(photos),):
-            raise ValueError(f"y has shape {self.y.shape}, expected ({len(photos)},): one label per image.")
+        if self.y is not None and not all(isinstance(name, str) for name in self.y.flat):
+            check_labels(self.y)
+        if self.y is not None and self.y.shape != (len(self.images),):
+            raise ValueError(
+                f"y has shape {self.y.shape}, expected ({len(self.images)},): one label per image."
+            )
 
     @classmethod
     def from_estimator(
@@ -122,7 +125,7 @@ class AnomalyMapDisplay:
         X : images
             See :meth:`PaDiMDetector.fit`; a few, each gets a row.
         y : array-like of shape (n_images,), default=None
-            A title for each photo: +1 for a good part, -1 for a defective one, or a name.
+            A title for each photo: +1 for a good part and -1 for a defective one, or names.
         masks : iterable of (height, width) array-like, path or None, default=None
             The true defect of each photo at its own size, None for a good one.
         ax, cmap, alpha
@@ -145,9 +148,11 @@ class AnomalyMapDisplay:
                 f"estimator is a {type(estimator).__name__}, which has no anomaly_map and segment; pass a "
                 "PaDiMDetector (of a search, its best_estimator_)."
             )
-        maps = estimator.anomaly_map(X, original_size=True)
-        segments = estimator.segment(X, original_size=True)
-        display = cls(X, maps, -estimator.offset_, segments=segments, masks=masks, y=y)
+        images = _decode(X)  # Once for all three.
+        maps = estimator.anomaly_map(images, original_size=True)
+        # Not from these maps: resampled to a photo's size, a peak that predict sees may be lost.
+        segments = estimator.segment(images, original_size=True)
+        display = cls(images, maps, -estimator.offset_, segments=segments, masks=masks, y=y)
         return display.plot(ax, cmap=cmap, alpha=alpha)
 
     @classmethod
@@ -193,7 +198,9 @@ class AnomalyMapDisplay:
         cmap: str | Colormap = "cividis",
         alpha: float = 0.6,
     ) -> Self:
-        """Draw a row per photo: the photo, and its map over the photo in grey.
+        """Draw a row per photo: the photo, and its map over the photo in shades of middle grey.
+
+        The colour bar shows the colours as they look over the middle of these shades.
 
         Parameters
         ----------
@@ -201,9 +208,10 @@ class AnomalyMapDisplay:
             Where to draw; a single Axes is divided. None: a new figure.
         cmap : str or Colormap, default="cividis"
             The default turns from blue to yellow at the threshold, for any kind of colour vision, and grows
-            lighter all the way, so that it can be printed in grey.
+            lighter all the way. In grey, too, what is at the threshold is lighter than anything below half
+            of it, whatever the photo (for ``alpha`` of 0.6 and more); the outlines say exactly.
         alpha : float, default=0.6
-            Opacity of the map, in [0, 1].
+            Opacity of the map over its photo, in [0, 1]: at 1 the photo vanishes, at 0 the map.
 
         Returns
         -------
@@ -219,8 +227,8 @@ class AnomalyMapDisplay:
             photo_axes.imshow(self.images[index])
             photo_axes.set_title(self._title(index))
             white = 255 if self.images[index].dtype == np.uint8 else 1
-            # What is black becomes dark grey: on black no colour shows.
-            map_axes.imshow(self.images[index] @ _LUMA, cmap="gray", vmin=-white / 2, vmax=white)
+            # From black to white it spans a fifth of the greys, lest its lightness pass for that of the map.
+            map_axes.imshow(self.images[index] @ _LUMA, cmap="gray", vmin=-2 * white, vmax=3 * white)
             # Clipped, because matplotlib takes infinity for missing.
             map_axes.imshow(
                 np.clip(self.maps[index], norm.vmin, norm.vmax), cmap=cmap, norm=norm, alpha=alpha
@@ -228,7 +236,7 @@ class AnomalyMapDisplay:
             map_axes.set_title("anomaly" if self.segments[index].any() else "no anomaly")
             self._outline(index, map_axes)
         self.colorbar_ = self.figure_.colorbar(
-            ScalarMappable(norm, cmap),
+            ScalarMappable(norm, _over_grey(cmap, alpha)),
             ax=list(self.ax_[:, 1]),
             aspect=30,
             extend="both" if any((single < norm.vmin).any() for single in self.maps) else "max",
@@ -311,6 +319,20 @@ class AnomalyMapDisplay:
         if any(np.isnan(single).any() for single in self.maps):
             handles.append(Patch(facecolor="none", hatch=_HATCH, label="not looked at"))
         self.ax_[-1, 1].legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), frameon=False)
+
+
+def _decode(images: Any) -> list[NDArray[Any]]:
+    photos = check_images(images)
+    return [photos.original(index) for index in range(len(photos))]
+
+
+def _over_grey(cmap: str | Colormap, alpha: float) -> ListedColormap:
+    """Return the colours that a map has over middle grey."""
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    colours = plt.get_cmap(cmap)(np.linspace(0, 1, 256))[:, :3]
+    return ListedColormap(alpha * colours + (1 - alpha) * 0.5)
 
 
 def _padded(mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

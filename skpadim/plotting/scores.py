@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Masaki Okabe and Kei Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Where
 # there is no colour, markers and rows tell the groups apart.
 _GROUP_STYLES = {
-    "leave-one-out": {"facecolors": "none", "edgecolors": "#0072b2", "marker": "o"},
+    "leave-one-out": {"color": "#0072b2", "facecolor": "none", "marker": "o"},
     "unseen good": {"color": "#0072b2", "marker": "o"},
     "unseen defective": {"color": "#d55e00", "marker": "^"},
 }
@@ -69,8 +69,7 @@ class ScoreDisplay:
             raise ValueError(
                 f"y has shape {self.y.shape}, expected {self.scores.shape}: one label per image."
             )
-        if not np.isin(self.y, [1, -1]).all():
-            raise ValueError(f"y holds {np.unique(self.y)}, expected +1 for good and -1 for defective parts.")
+        check_labels(self.y)
 
     @classmethod
     def from_estimator(
@@ -152,7 +151,8 @@ class ScoreDisplay:
         ax : Axes, default=None
             Where to draw. None: a new figure.
         **scatter
-            Passed on to :meth:`matplotlib.axes.Axes.scatter`, such as ``s=10`` or ``alpha=0.5``.
+            Passed on to :meth:`matplotlib.axes.Axes.scatter` for every group, such as ``s=10`` or
+            ``edgecolor="black"``.
 
         Returns
         -------
@@ -160,7 +160,12 @@ class ScoreDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.collections import PathCollection
 
+        style = normalize_kwargs(scatter, PathCollection)
+        if "c" in style and "color" not in style:
+            style["color"] = style.pop("c")
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
@@ -172,7 +177,7 @@ class ScoreDisplay:
         labels = []
         for row, (name, scores) in enumerate(groups.items()):
             heights = row + 0.6 * ((0.5 + np.arange(len(scores)) * _GOLDEN_RATIO) % 1 - 0.5)
-            ax.scatter(np.sort(scores), heights, **(_GROUP_STYLES[name] | scatter))
+            ax.scatter(np.sort(scores), heights, **(_GROUP_STYLES[name] | style))
             labels.append(f"{name}\n{np.sum(scores > self.threshold)} of {len(scores)} above")
         self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
         ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
@@ -186,6 +191,13 @@ def check_threshold(threshold: float) -> float:
     if not np.isfinite(threshold):
         raise ValueError(f"threshold is {threshold}, expected a finite number.")
     return float(threshold)
+
+
+def check_labels(y: NDArray[Any]) -> None:
+    """Refuse labels other than +1 and -1, booleans among them."""
+    for index, label in enumerate(y.flat):
+        if isinstance(label, bool | np.bool_) or label not in (1, -1):
+            raise ValueError(f"y[{index}] is {label}, expected +1 for a good or -1 for a defective part.")
 
 
 def _check_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
