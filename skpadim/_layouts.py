@@ -102,9 +102,11 @@ def read_mask(mask: str | os.PathLike[str] | FrameMask | None) -> NDArray[np.boo
         return np.asarray(mask)
     try:
         with Image.open(mask) as image:
-            # Not by way of greys, where dark blue is black.
-            pixels = np.asarray(image if len(image.getbands()) == 1 else image.convert("RGB"))
-    except OSError as error:
+            # A palette that starts with black numbers labels; any other's colours count, and not by way of
+            # greys, where dark blue is black.
+            of_numbers = len(image.getbands()) == 1 and not any((image.getpalette() or [])[:3])
+            pixels = np.asarray(image if of_numbers else image.convert("RGB"))
+    except Exception as error:  # On broken files Pillow raises almost anything.
         raise ValueError(f"mask={os.fspath(mask)!r} cannot be read as an image: {error}") from error
     return np.asarray(pixels if pixels.ndim == 2 else pixels.max(axis=2)) != 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 from skpadim.datasets import (
@@ -592,6 +593,14 @@ def test_mask_in_any_mode_is_true_where_it_is_not_zero(tmp_path, mode):
 def test_darkest_blue_is_not_black(tmp_path):
     write_image(tmp_path / "mask.png", [[[0, 0, 0], [0, 0, 1]]])
     assert read_mask(str(tmp_path / "mask.png")).tolist() == [[False, True]]
+
+
+def test_palette_that_starts_with_white(tmp_path):
+    mask = np.array([[0, 255], [255, 255]], dtype=np.uint8)
+    palette = Image.fromarray(np.array([[1, 0], [0, 0]], dtype=np.uint8), mode="L").convert("P")
+    palette.putpalette([255, 255, 255, 0, 0, 0])
+    palette.save(tmp_path / "mask.png")
+    assert_array_equal(read_mask(tmp_path / "mask.png"), mask > 0)
 
 
 def test_no_mask_is_none():
