@@ -67,7 +67,7 @@ def build_trunk(
     """
     name = None if isinstance(backbone, nn.Module) else backbone
     if isinstance(backbone, nn.Module):
-        model = _copied(backbone)
+        model = copied(backbone)
     else:
         model = _random_model(backbone, seed if weights is None else None)
     trunk = _cut(model.eval(), layers)
@@ -77,7 +77,8 @@ def build_trunk(
     return trunk.eval().requires_grad_(False)
 
 
-def _copied(backbone: nn.Module) -> nn.Module:
+def copied(backbone: nn.Module) -> nn.Module:
+    """Return a copy of a network, or raise a ValueError that says why there is none."""
     try:
         return copy.deepcopy(backbone)
     except RuntimeError as error:  # Of tensors that are computed from others, as pruned weights are.
@@ -243,7 +244,7 @@ def _keeps_its_input(trunk: GraphModule, node: Node) -> bool:
     if node.op == "call_module":
         module = trunk.get_submodule(str(node.target))
         return isinstance(module, _KEEP_THEIR_INPUT) and calls_forward_alone(module)
-    return node.target in (operator.add, torch.add, torch.cat)
+    return node.target in (operator.add, torch.add, torch.cat) and "out" not in node.kwargs
 
 
 def _close_matches(name: str, known: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ feel.
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import mmap
@@ -30,8 +29,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
+from torch.fx import Node
 
-from .tracing import calls_forward_alone
+from .backbones import copied
+from .tracing import calls_forward_alone, trace_network
 
 # Raised when the same key would mean other features.
 _FORMAT = 2
@@ -236,14 +237,16 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
 
 def _module_parts(module: nn.Module) -> Iterator[object]:
     """Yield what decides a module's results: its graph, all attributes of its modules, all its tensors."""
-    model = copy.deepcopy(module).eval()
     try:
+        model = copied(module).eval()
         # What a forward method does is in the graph; what torch's own modules do, in their attributes.
-        graph = torch.fx.Tracer().trace(model)
-    except Exception:  # To be explained where it is built; or torchvision can trace it, and none shares it.
-        graph = None
+        graph, _ = trace_network(model)
+    except ValueError:  # To be explained where it is built.
+        yield uuid.uuid4().hex
+        return
     modules = dict(model.named_modules())
-    if graph is None or any(_does_more_than_its_attributes_say(each) for each in modules.values()):
+    calls_others = any(map(_calls_a_function_of_others, graph.nodes))
+    if calls_others or any(map(_does_more_than_its_attributes_say, modules.values())):
         yield uuid.uuid4().hex
         return
     yield str(graph)
@@ -263,6 +266,13 @@ def _module_parts(module: nn.Module) -> Iterator[object]:
 
 def _does_more_than_its_attributes_say(module: nn.Module) -> bool:
     return not calls_forward_alone(module) or hasattr(module, "parametrizations")
+
+
+def _calls_a_function_of_others(node: Node) -> bool:
+    """Whether a graph shows of a function its name alone, and nobody knows what that does."""
+    source = str(getattr(node.target, "__module__", None) or "torch").split(".")[0]
+    known = ("torch", "torchvision", "_operator", "math", "builtins")
+    return node.op == "call_function" and source not in known
 
 
 def _content(value: object) -> object:

@@ -97,7 +97,7 @@ def decode_mask(path: Path, name: str) -> np.ndarray:
     with _named_errors(name), _opened(path) as image:
         first_colour = (image.getpalette() or [])[:3]  # nothing without a palette
         as_it_is = len(image.getbands()) == 1 and not any(first_colour)
-        values = np.asarray(image if as_it_is else image.convert("L"))
+        values = np.asarray(image) if as_it_is else _as_greys(image)
         return _without_transparent(values, image) if image.has_transparency_data else values
 
 
@@ -170,6 +170,12 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
     if transparent is not None:
         values = np.where(values == transparent, LARGEST_UINT16, values)
     return values.astype(np.uint16)
+
+
+def _as_greys(image: Image.Image) -> np.ndarray:
+    """Return the greys of an image, of which black alone is 0: dark blue is 1, though its grey is 0."""
+    any_colour = np.asarray(image.convert("RGB")).any(axis=2)
+    return np.maximum(np.asarray(image.convert("L")), any_colour.astype(np.uint8))
 
 
 def _without_transparent(values: np.ndarray, image: Image.Image) -> np.ndarray:

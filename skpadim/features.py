@@ -29,6 +29,7 @@ from .pyramid import FeaturePyramid
 from .randomness import draw_seed
 from .recall import RecallingNetwork
 from .state import Estimator, rolls_back
+from .verification import check_module
 
 
 class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -155,7 +156,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         Raises
         ------
         ValueError
-            If X holds no images, a layer or backbone is unknown, or the weights do not fit.
+            If X holds no images, a layer or backbone is unknown, the weights do not fit, or a module, once
+            traced, gives something else than when it is called.
         """
         check_images(X)
         if self.memory is not None:
@@ -182,10 +184,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
         arrays = trunk_arrays(trunk)
         network = self._make_network(trunk)
+        shapes = network.shapes(self.input_size_)
+        if isinstance(self.backbone, nn.Module):
+            check_module(self.backbone, self.layer_names_, self.input_size_)
         return {
             "trunk_arrays_": arrays,
             "_network": network,
-            "level_shapes_": network.shapes(self.input_size_),
+            "level_shapes_": shapes,
         }
 
     def transform(self, X: Any) -> FeaturePyramid:

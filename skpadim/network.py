@@ -87,8 +87,10 @@ class Network:
             if self._device.type == "cuda":
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            normalised = _normalised(pixels, self.dtype)
-            return self._in_order(self._trunk_for(list(channels or ()), normalised[:1])(normalised))
+            normalised = normalised_pixels(pixels, self.dtype)
+            # A copy, as a network may overwrite what it takes.
+            trunk = self._trunk_for(list(channels or ()), normalised[:1].clone())
+            return self._in_order(trunk(normalised))
 
     def _trunk_for(self, channels: list[NDArray[np.int64]], pixels: Tensor) -> GraphModule:
         """Return the trunk that computes these channels alone, or all; the last one made is kept."""
@@ -154,8 +156,8 @@ class Network:
         ]
 
 
-def _normalised(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bring pixels, uint8 or in [0, 1], to the statistics of ImageNet."""
+def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return pixels, uint8 or in [0, 1], with the statistics of ImageNet."""
     # In half precision the differences of bright pixels would be lost before the network sees them.
     precise = torch.promote_types(dtype, torch.float32)
     scale, black = _scale_and_black(pixels.dtype == torch.uint8, precise, pixels.device)

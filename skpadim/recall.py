@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -72,7 +73,7 @@ class RecallingNetwork:
             for alike in self._lacking(contents):
                 self._complete({image: contents[image] for image in alike}, digest, pixels)
             levels = self._read(list(contents.values()), kept)
-        if levels is None:  # Somebody empties the folder, or writes the images, meanwhile.
+        if levels is None:  # The folder takes none, or somebody empties it, or writes the images, meanwhile.
             levels = self._network.levels(pixels(images), kept)
         return [level.to(self._device, non_blocking=True) for level in levels]
 
@@ -117,4 +118,15 @@ class RecallingNetwork:
                 return
         for output, level in zip(self._shapes, levels, strict=True):
             if output not in known:
-                self._cache.write(digests, output, level)
+                self._write(digests, output, level)
+
+    def _write(self, digests: Sequence[str], output: str, level: Tensor) -> None:
+        try:
+            self._cache.write(digests, output, level)
+        except OSError as error:
+            warnings.warn(
+                f"memory: features cannot be kept ({error}), and are computed each time. Pass a folder that "
+                "can be written, with room, or memory=None.",
+                UserWarning,
+                stacklevel=2,
+            )

@@ -47,7 +47,7 @@ def trace_network(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
     except Exception as error:
         raise ValueError(
             f"backbone {type(model).__name__} cannot be traced by torch.fx ({error}). Wrap it so that its "
-            "forward has no control flow that depends on the input."
+            "forward has no control flow that depends on the input, and assigns to no part of a tensor."
         ) from error
     _read_what_was_written(model, graph)
     return graph, {name: node for node, name in tracer.node_to_qualname.items()}
@@ -73,6 +73,9 @@ class _Value(Proxy):
     __isub__ = functools.partialmethod(_overwritten, operator.sub)
     __imul__ = functools.partialmethod(_overwritten, operator.mul)
     __itruediv__ = functools.partialmethod(_overwritten, operator.truediv)
+    __ifloordiv__ = functools.partialmethod(_overwritten, operator.floordiv)
+    __imod__ = functools.partialmethod(_overwritten, operator.mod)
+    __ipow__ = functools.partialmethod(_overwritten, operator.pow)
 
 
 def _read_what_was_written(model: nn.Module, graph: Graph) -> None:

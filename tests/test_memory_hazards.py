@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+
+import joblib
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from PIL import Image
 from torch import nn
+from torch.nn.utils import prune
 
 from skpadim import CNNFeatureTransformer
+from skpadim.cache import network_digest
+from skpadim.tracing import trace_network
 
 SIZE = 32
 PHOTOS = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
@@ -122,6 +128,70 @@ def test_modules_are_known_by_what_their_repr_hides(one, other, tmp_path):
     found = features(second, tmp_path, layers=["2"]).fit_transform(PHOTOS).levels[0]
     expected = features(second, layers=["2"]).fit_transform(PHOTOS).levels[0]
     assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+
+
+class Adding(nn.Module):
+    """Adds to what another name holds, or to a new tensor."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.in_place = in_place
+
+    def forward(self, x):
+        y = x
+        if self.in_place:
+            y += 1
+        else:
+            y = y + 1
+        return 2 * x
+
+
+@torch.fx.wrap
+def scaled(x):
+    return FACTOR["now"] * x
+
+
+FACTOR = {"now": 1.0}
+
+
+class Wrapped(nn.Module):
+    def forward(self, x):
+        return scaled(x)
+
+
+def test_sums_in_place_are_others(tmp_path):
+    first, second = (network_digest(between(Adding(in_place)), None, 0) for in_place in (True, False))
+    assert first != second
+    one, other = (trace_network(between(Adding(in_place)))[0] for in_place in (True, False))
+    assert str(one) != str(other), "not by the attribute alone"
+
+
+def test_function_that_is_known_by_its_name_alone_is_never_shared(tmp_path, monkeypatch):
+    network = between(Wrapped())
+    for factor in (1.0, 3.0):
+        monkeypatch.setitem(FACTOR, "now", factor)
+        found = features(network, tmp_path, layers=["2"]).fit_transform(PHOTOS).levels[0]
+        expected = features(network, layers=["2"]).fit_transform(PHOTOS).levels[0]
+        assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+
+
+def test_module_that_cannot_be_copied_is_named(tmp_path):
+    with torch.random.fork_rng(devices=[]):
+        network = nn.Sequential(nn.Conv2d(3, 4, 3))
+    prune.identity(network[0], "weight")
+    network(torch.zeros(1, 3, SIZE, SIZE))
+    with pytest.raises(ValueError, match="backbone Sequential cannot be copied"):
+        features(network, tmp_path, layers=["0"]).fit(PHOTOS)
+
+
+def test_folder_that_takes_nothing(tmp_path):
+    """As on a full disk, or where another user owns it: told, and computed all the same."""
+    memory = joblib.Memory(tmp_path / "store", verbose=0)
+    shutil.rmtree(tmp_path / "store")
+    (tmp_path / "store").write_text("no folder")
+    with pytest.warns(UserWarning, match=r"memory: features cannot be kept \(.*Not a directory"):
+        found = features(memory=memory, layers=["layer1"]).fit_transform(PHOTOS)
+    assert_same(found, features(layers=["layer1"]).fit_transform(PHOTOS))
 
 
 def test_module_whose_source_is_nowhere(tmp_path):

@@ -450,6 +450,12 @@ def test_broken_mask_is_named(content, tmp_path):
         pixel_roc_auc_score([MASK, path], [MAP, MAP])
 
 
+@pytest.mark.parametrize("colour", [(1, 0, 0), (0, 0, 1), (0, 0, 2), (0, 2, 0)])
+def test_colour_that_is_nearly_black_is_marked(colour, tmp_path):
+    Image.fromarray((MASK[..., None] * colour).astype(np.uint8)).save(tmp_path / "mask.png")
+    assert pixel_roc_auc_score([tmp_path / "mask.png"], [MAP]) == pixel_roc_auc_score([MASK], [MAP])
+
+
 def test_mask_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     Image.fromarray(MASK.astype(np.uint8)).save(tmp_path / "mask.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)

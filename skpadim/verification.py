@@ -1,0 +1,64 @@
+"""Whether the network made of a module computes what the module does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .backbones import build_trunk, copied
+from .devices import own_precision
+from .network import Network, normalised_pixels
+
+
+def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> None:
+    """Compare the network made of a module with the module itself, called on an image of this size.
+
+    torch.fx does not see everything that Python and torch allow: writes through views, say. torchvision's own
+    networks need no such check. Layers that are no modules are not compared.
+
+    Raises
+    ------
+    ValueError
+        If a layer gives something else.
+    """
+    network = Network(build_trunk(module, layers, None, seed=0), layers, torch.device("cpu"), None)
+    pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    called = _call(module, layers, normalised_pixels(pixels, network.dtype))
+    whole = network.levels(pixels)
+    again = network.levels(pixels)
+    some = [np.arange(0, level.shape[1], 2) for level in whole]
+    chosen = network.levels(pixels, some)
+    for layer, *levels, index in zip(layers, whole, again, chosen, some, strict=True):
+        # A module may be called several times, of which a layer is one.
+        if called[layer] and not any(_agree(levels, output, index) for output in called[layer]):
+            raise ValueError(
+                f"backbone {type(module).__name__}: layer {layer!r} gives something else once torch.fx has "
+                "traced it. Let its forward overwrite no views, constants or buffers (y = y + 1 instead of "
+                "y[:] += 1), and be the same at every call."
+            )
+
+
+def _call(module: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, list[Tensor]]:
+    """Return what those layers that are modules give, once for each time that they are called."""
+    outputs: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    model = copied(module).cpu().eval()
+    modules = dict(model.named_modules())
+    for layer in modules.keys() & outputs.keys():
+        modules[layer].register_forward_hook(
+            lambda _module, _args, output, kept=outputs[layer]: kept.append(output.clone())
+        )
+    # What fails before the layers fails in the network, too, and is explained there.
+    with torch.inference_mode(), own_precision(images.device), contextlib.suppress(Exception):
+        model(images)
+    return outputs
+
+
+def _agree(levels: Sequence[Tensor], expected: Tensor, index: np.ndarray) -> bool:
+    """Whether the first levels are what was expected, and the last some channels of it."""
+    tolerance = 1e-3 if torch.finfo(expected.dtype).bits >= 32 else 0.1
+    pairs = zip(levels, [expected, expected, expected[:, index]], strict=True)
+    return all(float((a - b).abs().max()) <= tolerance * float(expected.abs().max()) for a, b in pairs)

@@ -1,0 +1,154 @@
+"""Networks that torch.fx traces wrongly: right all the same, or refused, and never something else."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skpadim import CNNFeatureTransformer
+
+PHOTOS = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+
+
+class Net(nn.Module):
+    """Two convolutions with something between them, or before."""
+
+    def __init__(self, between, before=None):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.relu, self.identity, self.hooked = nn.ReLU(inplace=True), nn.Identity(), nn.ReLU(inplace=True)
+        self.hooked.register_forward_hook(lambda _module, _args, output: 2 * output + 0.1)
+        self.register_buffer("constant", torch.zeros(1, 8, 16, 16))
+        self.between, self.before = between, before
+
+    def forward(self, x):
+        if self.before:
+            self.before(x)
+        y = self.a(x)
+        return self.b(self.between(self, y))
+
+
+def apply(function):
+    """Return a step that calls a function for what it does to ``y``."""
+
+    def step(net, y):
+        function(net, y)
+        return y
+
+    return step
+
+
+def add_to_alias(net, y):
+    z = net.identity(y)
+    z += 1
+    return y
+
+
+def add_to_chunk(net, y):
+    p, q = y.chunk(2, 1)
+    p.mul_(2)
+    q += 1
+    return y
+
+
+def read_chunk(net, y):
+    p, q = y.chunk(2, 1)
+    y.relu_()
+    return torch.cat([p, q], 1)
+
+
+def power(net, y):
+    z = y
+    z **= 2
+    return y
+
+
+def floor(net, y):
+    z = y
+    z //= 0.1
+    return y
+
+
+def add_to_constant(net, y):
+    net.constant.copy_(y)
+    return net.constant
+
+
+def accumulate(net, y):
+    constant = net.constant
+    constant += y
+    return constant
+
+
+RIGHT = {
+    "power": power,
+    "floor": floor,
+    "add, out": apply(lambda net, y: torch.add(y, 1, out=y)),
+}
+REFUSED = {
+    "part": apply(lambda net, y: y[:, :4].relu_()),
+    "chunk": add_to_chunk,
+    "chunk read": read_chunk,
+    "view": apply(lambda net, y: y.unsqueeze(1).squeeze(1).mul_(3)),
+    "data": apply(lambda net, y: y.data.relu_()),
+    "alias": add_to_alias,
+    "relu of an alias": apply(lambda net, y: net.relu(net.identity(y))),
+    "buffer": add_to_constant,
+    "accumulated": accumulate,
+    "hook": apply(lambda net, y: net.hooked(y)),
+    "list": apply(lambda net, y: torch._foreach_mul_([y], 2.0)),
+}
+
+
+def expected(net):
+    outputs = {}
+    for name in ("a", "b"):
+        net.get_submodule(name).register_forward_hook(
+            lambda _module, _args, output, name=name: outputs.__setitem__(name, output.clone())
+        )
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    images = (torch.from_numpy(PHOTOS) / 255 - mean) / std
+    with torch.no_grad():
+        net(images.permute(0, 3, 1, 2))
+    return outputs
+
+
+def transformer(net):
+    return CNNFeatureTransformer(net, layers=["a", "b"], weights=None, image_size=16)
+
+
+@pytest.mark.parametrize("between", RIGHT.values(), ids=RIGHT)
+def test_written_in_place_and_right(between):
+    levels = transformer(Net(between)).fit_transform(PHOTOS).levels
+    for level, output in zip(levels, expected(Net(between)).values(), strict=True):
+        torch.testing.assert_close(torch.from_numpy(level), output, rtol=1e-4, atol=1e-4)
+
+
+def test_network_that_overwrites_what_it_takes():
+    def make():
+        return Net(lambda _net, y: y, before=lambda x: x.sub_(0.5))
+
+    fitted = transformer(make()).fit(PHOTOS)
+    channels = [np.array([1, 2]), np.array([5])]
+    for kept in (None, channels, channels):
+        (levels,) = fitted.levels(PHOTOS, kept)
+        for level, output, index in zip(
+            levels, expected(make()).values(), kept or [slice(None)] * 2, strict=True
+        ):
+            torch.testing.assert_close(level, output[:, index], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("between", REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_followed_is_refused(between):
+    with pytest.raises(ValueError, match=r"backbone Net: layer '[ab]' gives something else.*no views"):
+        transformer(Net(between)).fit(PHOTOS)
+
+
+def test_network_that_is_another_at_every_call_is_refused():
+    counter = itertools.count()
+    with pytest.raises(ValueError, match="be the same at every call"):
+        transformer(Net(lambda _net, y: y + next(counter))).fit(PHOTOS)
