@@ -15,6 +15,8 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 from sklearn.utils import Bunch
 
+from .decoding import decode_mask, quote
+
 _DESCRIPTION = """\
 {title}
 {rule}
@@ -71,7 +73,8 @@ def read_mask(mask: str | os.PathLike[str] | FrameMask | None) -> NDArray[np.boo
     Parameters
     ----------
     mask : str, path-like, FrameMask or None
-        A mask as in ``masks_test``. In a mask with colours, any colour but black is a defect.
+        A mask as in ``masks_test``. In a mask with colours, any colour but black is a defect, and what is
+        transparent is none; a palette that starts with black numbers labels, of which 0 is none.
 
     Returns
     -------
@@ -100,15 +103,7 @@ def read_mask(mask: str | os.PathLike[str] | FrameMask | None) -> NDArray[np.boo
         return None
     if isinstance(mask, FrameMask):
         return np.asarray(mask)
-    try:
-        with Image.open(mask) as image:
-            # A palette that starts with black numbers labels; any other's colours count, and not by way of
-            # greys, where dark blue is black.
-            of_numbers = len(image.getbands()) == 1 and not any((image.getpalette() or [])[:3])
-            pixels = np.asarray(image if of_numbers else image.convert("RGB"))
-    except Exception as error:  # On broken files Pillow raises almost anything.
-        raise ValueError(f"mask={os.fspath(mask)!r} cannot be read as an image: {error}") from error
-    return np.asarray(pixels if pixels.ndim == 2 else pixels.max(axis=2)) != 0
+    return np.asarray(decode_mask(mask, f"mask={quote(mask)}") != 0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_level_channels
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_layer_names, check_level_channels
 from .randomness import fresh_random_state
 from .state import Estimator, rolls_back
 
@@ -183,17 +183,12 @@ class RandomChannelSelector(PyramidInputMixin, SelectorMixin, Estimator):
         """Return the layers to keep, in the order of the pyramid."""
         if self.layers is None:
             return None
-        of_names = not isinstance(self.layers, str | Set | Mapping)
-        if not of_names or not all(isinstance(layer, str) for layer in self.layers):
-            raise TypeError(f"layers must be a list of names, such as ['layer1']; got {self.layers!r}.")
-        if self.layer_names_in_ is None:
+        wanted, known = check_layer_names(self.layers), self.layer_names_in_
+        if known is None:
             raise ValueError(
                 f"layers={self.layers!r} needs a FeaturePyramid, whose layers have names; X is an array. "
                 "Pass layers=None."
             )
-        wanted, known = list(self.layers), self.layer_names_in_
-        if not wanted or len(set(wanted)) < len(wanted):
-            raise ValueError(f"layers must hold at least one name, and none twice; got {self.layers!r}.")
         if unknown := [layer for layer in wanted if layer not in known]:
             raise ValueError(f"layers: X has no layer {unknown[0]!r}; it has {list(known)}.")
         return tuple(name for name in known if name in wanted)

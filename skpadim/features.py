@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -25,7 +25,7 @@ from .cache import FeatureCache, built_once, digest, network_digest, store_folde
 from .devices import join_on_host, resolve_device
 from .images import ImageBatch, Images, check_images
 from .network import Network
-from .pyramid import FeaturePyramid
+from .pyramid import FeaturePyramid, check_layer_names
 from .randomness import draw_seed
 from .recall import RecallingNetwork
 from .state import Estimator, rolls_back
@@ -162,7 +162,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         check_images(X)
         if self.memory is not None:
             store_folder(self.memory)
-        self.layer_names_ = self._check_layers()
+        self.layer_names_ = check_layer_names(self.layers)
         self.resized_size_, self.input_size_ = self._check_sizes()
         self.backbone_ = self.backbone
         seed = draw_seed(self.random_state)
@@ -319,14 +319,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             for channel in range(shape[0])
         ]
         return np.array(names, dtype=object)
-
-    def _check_layers(self) -> tuple[str, ...]:
-        layers = self.layers
-        if isinstance(layers, str | Set | Mapping) or not all(isinstance(layer, str) for layer in layers):
-            raise TypeError(f"layers must be a list of names, such as ['layer1']; got {layers!r}.")
-        if not len(layers) or len(set(layers)) < len(layers):
-            raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
-        return tuple(str(layer) for layer in layers)
 
     def _check_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return height and width before and after the crop."""

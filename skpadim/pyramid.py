@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,22 @@ class FeaturePyramid:
             for name, level in zip(self.layer_names, self.levels, strict=True)
         )
         return f"FeaturePyramid({len(self)} images; {levels})"
+
+
+def check_layer_names(layers: Any) -> tuple[str, ...]:
+    """Check that the parameter ``layers`` holds names, at least one, and none twice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it does not.
+    """
+    of_names = not isinstance(layers, str | Set | Mapping)
+    if not of_names or not all(isinstance(layer, str) for layer in layers):
+        raise TypeError(f"layers must be a list of names, such as ['layer1']; got {layers!r}.")
+    if not len(layers) or len(set(layers)) < len(layers):
+        raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
+    return tuple(map(str, layers))
 
 
 class PyramidInputMixin:
