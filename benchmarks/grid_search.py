@@ -35,7 +35,7 @@ FOLDS = OneClassKFold(3)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--images", type=int, default=100, help="good photos; a fifth as many defective")
+    parser.add_argument("--images", type=int, default=200, help="good photos; a fifth as many defective")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, help="Markdown file to write")
