@@ -88,14 +88,19 @@ def of_the_network(n_images: int) -> list[Pair]:
     folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
     shapes = see_shapes(folded, last[:1])
     narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]}, shapes)
-    packed = pack_trunk(folded, shapes)
+    packed = pack_trunk(folded, see_shapes(folded, last))
     whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
     return [
         ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),
         ("channels_last", lambda: plain(images), lambda: laid_out(last)),
         ("batch norms folded", lambda: laid_out(last), lambda: folded(last)),
         ("last convolution cut to the kept channels", lambda: folded(last), lambda: narrow(last)),
-        ("weights of convolutions laid out once", lambda: folded(last), lambda: packed(last)),
+        ("weights of convolutions packed for the batch", lambda: folded(last), lambda: packed(last)),
+        (
+            "eight images at a time",
+            lambda: folded(last),
+            lambda: [folded(few) for few in last.split(8)],
+        ),
     ]
 
 
@@ -150,7 +155,9 @@ def around(n_images: int) -> list[Pair]:
     photos = torch.randint(0, 256, (n_images, 512, 512, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
     pixels = photos[:, :, :224, :224].contiguous(memory_format=torch.channels_last)
     buffer = torch.empty(n_images, 3, 224, 224).to(memory_format=torch.channels_last)
+    pixel_rows = pixels.permute(0, 2, 3, 1).flatten(2)
     scale = torch.rand(3, 1, 1)
+    row_scale = scale.flatten().repeat(224)
 
     def filtered() -> list[np.ndarray]:
         upsampled = functional.interpolate(distances[:, None], size=(224, 224), mode="bilinear")[:, 0]
@@ -175,6 +182,11 @@ def around(n_images: int) -> list[Pair]:
             "pixels normalised in one operation",
             lambda: torch.mul(pixels, scale).sub_(scale),
             lambda: torch.addcmul(-scale, pixels, scale),
+        ),
+        (
+            "pixels normalised row by row",
+            lambda: torch.addcmul(-scale, pixels, scale),
+            lambda: torch.addcmul(-row_scale, pixel_rows, row_scale),
         ),
         (
             "a buffer reused for the normalised pixels",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -20,6 +21,9 @@ from .trunks import narrow_trunk, optimise_trunk, resume_trunk, see_shapes
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
+# On a CPU, images pass so many at a time that no activation takes more. What is larger comes from the system
+# anew at every call, page by page (glibc's limit for mmap on 64 bits), and leaves a processor's caches.
+_ACTIVATION_BYTES = 2**25
 
 
 class Network:
@@ -55,7 +59,6 @@ class Network:
         self._trunk = optimise_trunk(trunk.to(wide)).to(device, dtype)
         weight = next(self._trunk.parameters(), torch.empty(0))
         self._device, self.dtype = device, weight.dtype
-        self._ready: tuple[list[NDArray[np.int64]], GraphModule] | None = None
         # Where a batch norm is folded into a convolution, the node of the convolution computes what the batch
         # norm did, and nothing what the convolution did: another trunk's output of that name is another.
         left = {node.name for node in self._trunk.graph.nodes}
@@ -66,6 +69,8 @@ class Network:
         self.outputs = tuple(names[layer] for layer in self.layers)
         self.nodes = frozenset(computed)
         self._computed = computed
+        # Two: some channels to score with, and all, which a transformer returns.
+        self._trunk_for = functools.lru_cache(maxsize=2)(self._make_trunk)
         self._resume = functools.lru_cache(maxsize=1)(functools.partial(resume_trunk, self._trunk))
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -87,23 +92,17 @@ class Network:
             if self._device.type == "cuda":
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            normalised = normalised_pixels(pixels, self.dtype)
-            # A copy, as a network may overwrite what it takes.
-            trunk = self._trunk_for(list(channels or ()), normalised[:1].clone())
-            return self._in_order(trunk(normalised))
+            wanted = tuple(tuple(index.tolist()) for index in channels or ())
+            trunk = self._trunk_for(wanted, tuple(pixels.shape[2:]))
+            outputs = [
+                self._in_order(trunk(normalised_pixels(part, self.dtype))) for part in trunk.split(pixels)
+            ]
+            return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
-    def _trunk_for(self, channels: list[NDArray[np.int64]], pixels: Tensor) -> GraphModule:
-        """Return the trunk that computes these channels alone, or all; the last one made is kept."""
-        if self._ready is not None:
-            made_for, trunk = self._ready
-            if len(made_for) == len(channels) and all(map(np.array_equal, made_for, channels)):
-                return trunk
-        trunk, shapes = self._trunk, see_shapes(self._trunk, pixels)
-        if channels:
-            keep = (torch.from_numpy(index).to(self._device) for index in channels)
-            trunk = narrow_trunk(trunk, dict(zip(self.layers, keep, strict=True)), shapes)
-        self._ready = channels, pack_trunk(trunk, shapes)
-        return self._ready[1]
+    def _make_trunk(self, channels: Sequence[Sequence[int]], size: tuple[int, int]) -> _TrunkAtWork:
+        keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
+        keep_by_layer = dict(zip(self.layers, keep, strict=bool(channels)))
+        return _TrunkAtWork(self._trunk, keep_by_layer, self._image(size))
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
         """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
@@ -133,11 +132,12 @@ class Network:
             If the network fails on such images, or a layer gives no feature maps.
         """
         try:
-            outputs = self.levels(torch.zeros(1, 3, *size, dtype=torch.uint8))
+            with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
+                outputs = self._in_order(self._trunk(self._image(size)))
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
-                f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels ({error}). Choose "
-                "a size that suits it."
+                f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels, channels last in "
+                f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
             ) from error
         for layer, output in zip(self.layers, outputs, strict=True):
             if getattr(output, "ndim", None) != 4:
@@ -148,6 +148,11 @@ class Network:
                 )
         return [(output.shape[1], output.shape[2], output.shape[3]) for output in outputs]
 
+    def _image(self, size: tuple[int, int]) -> Tensor:
+        """Return a grey image, laid out as all are."""
+        image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self._device)
+        return image.contiguous(memory_format=torch.channels_last)
+
     def _in_order(self, outputs: Mapping[str, Any]) -> list[Tensor]:
         # A network may compute in half precision; the statistics never do.
         return [
@@ -156,19 +161,61 @@ class Network:
         ]
 
 
+class _TrunkAtWork:
+    """A trunk that computes some channels of its layers, each time in the way that is fastest.
+
+    Parameters
+    ----------
+    trunk : GraphModule
+        See :func:`skpadim.trunks.optimise_trunk`.
+    keep : mapping of str to Tensor of int64
+        The channels to compute, by layer; empty: all.
+    pixels : Tensor of shape (1, 3, height, width)
+        An image such as will come.
+    """
+
+    def __init__(self, trunk: GraphModule, keep: Mapping[str, Tensor], pixels: Tensor) -> None:
+        self._shapes = see_shapes(trunk, pixels)
+        self._trunk = narrow_trunk(trunk, keep, self._shapes) if keep else trunk
+        largest = pixels.itemsize * max(map(math.prod, self._shapes.values()))
+        self._at_a_time = None if pixels.is_cuda else max(1, _ACTIVATION_BYTES // largest)
+
+    @functools.cached_property
+    def _packed(self) -> GraphModule:
+        return pack_trunk(self._trunk, self._shapes)
+
+    def split(self, pixels: Tensor) -> Sequence[Tensor]:
+        """Cut images into parts of equal size, to within one, that suit a processor."""
+        if self._at_a_time is None:
+            return [pixels]
+        return pixels.tensor_split(-(-len(pixels) // self._at_a_time))
+
+    def __call__(self, images: Tensor) -> Mapping[str, Any]:
+        """Compute the outputs of the layers, by name, of normalised images."""
+        # Weights packed for one image are slow for others: up to twice the time, or more.
+        trunk = self._packed if len(images) == 1 else self._trunk
+        outputs: Mapping[str, Any] = trunk(images)
+        return outputs
+
+
 def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:
     """Return pixels, uint8 or in [0, 1], with the statistics of ImageNet."""
     # In half precision the differences of bright pixels would be lost before the network sees them.
     precise = torch.promote_types(dtype, torch.float32)
-    scale, black = _scale_and_black(pixels.dtype == torch.uint8, precise, pixels.device)
-    return torch.addcmul(black, pixels, scale).to(dtype)
+    width = pixels.shape[3]
+    scale, black = _scale_and_black(pixels.dtype == torch.uint8, width, precise, pixels.device)
+    # Row by row: operations along the three channels of one pixel are too short to be fast.
+    rows = pixels.permute(0, 2, 3, 1).flatten(2)
+    return torch.addcmul(black, rows, scale).to(dtype).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
 
 
-@functools.cache
-def _scale_and_black(in_bytes: bool, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return 1 / std and -mean / std of every channel, (3, 1, 1); kept, as a GPU waits for new ones."""
+@functools.lru_cache(maxsize=16)
+def _scale_and_black(
+    in_bytes: bool, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return 1 / std and -mean / std for a row of pixels, (width * 3,); kept, as a GPU waits for new ones."""
     mean, std = (
-        torch.tensor(values, dtype=dtype)[:, None, None].to(device)
+        torch.tensor(values, dtype=dtype).repeat(width).to(device)
         for values in (_IMAGENET_MEAN, _IMAGENET_STD)
     )
     return 1 / (std * (255 if in_bytes else 1)), -mean / std

@@ -23,7 +23,8 @@ class PackedConvolution(nn.Module):
     convolution : nn.Conv2d
         See :func:`pack_trunk` for those that can be packed.
     shape : (int, int, int, int)
-        Of the images that are expected; others work as well.
+        Of the images that are expected. Others give the same, but may take several times as long: the layout
+        is the best for these alone.
     """
 
     def __init__(self, convolution: nn.Conv2d, shape: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, FeaturePyramid, PatchGaussian, RandomChannelSelector
+from skpadim.network import normalised_pixels
 
 N_IMAGES = 6
 
@@ -299,6 +300,24 @@ def test_layers_may_be_any_sequence(layers, photos):
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 def test_features_do_not_depend_on_the_batch_size(batch_size, photos):
     assert_levels_close(tiny(batch_size=batch_size).fit_transform(photos), by_hand(photos))
+
+
+# The largest tensors are the pixels, of 3 x 48 x 48 numbers.
+@pytest.mark.parametrize(
+    ("limit", "n_at_a_time"), [(1, [1] * 7), (3 * 48 * 48 * 4 * 3, [3, 2, 2]), (2**25, [7])]
+)
+def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monkeypatch):
+    monkeypatch.setattr("skpadim.network._ACTIVATION_BYTES", limit)
+    sizes = []
+
+    def watched(pixels, dtype):
+        sizes.append(len(pixels))
+        return normalised_pixels(pixels, dtype)
+
+    transformer = tiny().fit(photos)
+    monkeypatch.setattr("skpadim.network.normalised_pixels", watched)
+    assert_levels_close(transformer.transform(photos), by_hand(photos))
+    assert sizes == n_at_a_time
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1, 3, -1])
