@@ -14,8 +14,9 @@ import torch
 
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
-  last. Its fit is one pass over the images. skpadim's trunk is cut to the kept channels as well, and lays the
-  weights of its convolutions out once.
+  last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. skpadim's trunk is cut to
+  the kept channels as well, takes a batch a few images at a time (see "What paid"), and for single images
+  packs the weights of its convolutions: so a ratio may be below one.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
