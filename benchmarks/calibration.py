@@ -30,8 +30,9 @@ drawn flanges and, with `--data`, on photos of magnetic tiles (Huang, Qiu, Yuan,
 How to read it: a method is honest where its false alarms are near the nominal rate, and the better of two
 honest ones detects more. Where the scores are too few for the rate (*), the threshold is the largest of them:
 it flags more good photos than asked for. There held-out, with fewer scores, flags the most, and with them
-mostly more defects than leave-one-out; elsewhere leave-one-out detects more, and mostly flags somewhat more
-as well. The last two columns compare the fits at equal false alarms, with thresholds read off the unseen
+mostly more defects than leave-one-out. The rule of split conformal prediction, taken strictly, has no
+threshold there, and detects nothing. Elsewhere leave-one-out detects more, and mostly flags somewhat more as
+well. The last two columns compare the fits at equal false alarms, with thresholds read off the unseen
 photos, which no user has.
 
 """

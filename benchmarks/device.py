@@ -4,8 +4,8 @@
 
 ResNet-18 to its third layer with random weights, 100 channels, 224 px: scores of uint8 arrays in batches of
 1, 32 and 256, beside the trunk alone on normalised tensors that lie on the device. Both take turns; medians.
-Where the trunk alone is the slower one, the share is below zero: skpadim's is cut to the kept channels, and on
-a CPU takes a batch a few images at a time.
+Where the trunk alone is the slower one, the share is below zero: skpadim's is cut to the kept channels, and
+on a CPU takes a batch a few images at a time.
 """
 
 from __future__ import annotations

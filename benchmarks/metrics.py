@@ -1,10 +1,11 @@
 """Time skpadim.metrics on 160 maps of 256 x 256; with --peer, side by side with anomalib's AUPRO and AUPIMO.
 
-    python benchmarks/metrics.py            times of skpadim and scikit-learn
-    python benchmarks/metrics.py --peer     also anomalib's, and the values that tests/test_metrics.py holds
+    python benchmarks/metrics.py                    times of skpadim and scikit-learn
+    python benchmarks/metrics.py --peer             also anomalib's, and the values in tests/test_metrics.py
+    python benchmarks/metrics.py --peer --output docs/results/metrics.md
 
-anomalib is installed by uv into an environment of its own, once (about 5 GB). Each library works in a
-process of its own, on the same arrays and one and the same CPU core, in turns; times are medians.
+anomalib is installed by uv into an environment of its own, once, the one of benchmarks/peers.py. Each library
+works in a process of its own, on the same arrays and one and the same CPU core, in turns; times are medians.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,8 +27,6 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PEER = "anomalib==2.7.0"
-PEER_FOLDER = Path(tempfile.gettempdir()) / f"skpadim-{PEER.replace('==', '-')}"
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
 SCENES: dict[str, dict[str, int]] = {
@@ -125,20 +123,6 @@ class Worker:
         return seconds, value
 
 
-def peer_python(folder: Path) -> Path:
-    """Return the interpreter of the peer's environment, which is made if need be."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    installed = folder / ".installed"
-    if not installed.exists():
-        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        if uv is None:
-            raise SystemExit("--peer needs uv, which `make environment` installs into .venv.")
-        subprocess.run([uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
-        subprocess.run([uv, "pip", "install", "--python", str(python), PEER], check=True)
-        installed.touch()
-    return python
-
-
 def draw_scenes(folder: Path) -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     from test_metrics import draw_scene
@@ -148,8 +132,9 @@ def draw_scenes(folder: Path) -> None:
         np.savez(folder / name, masks=masks, maps=maps)
 
 
-def print_values(workers: dict[str, Worker]) -> None:
-    """Print what both libraries make of the small scenes."""
+def compare_values(workers: dict[str, Worker]) -> Iterator[str]:
+    """Say what both libraries make of the small scenes."""
+    yield "| metric | scene | largest difference | anomalib |\n|---|---|---|---|"
     for scene, metric, arguments in [
         *(("small", "pro", (max_fpr,)) for max_fpr in (0.05, 0.3, 1.0)),
         *(("tied", "pro", (max_fpr,)) for max_fpr in (0.05, 0.3, 1.0)),
@@ -161,12 +146,14 @@ def print_values(workers: dict[str, Worker]) -> None:
         )
         assert np.array_equal(np.isnan(peer), np.isnan(own))
         peer, own = peer[~np.isnan(peer)], own[~np.isnan(own)]
-        print(f"{metric} {arguments} of {scene!r}, largest difference {np.abs(own - peer).max():.1e}")
-        print("    anomalib", np.array2string(peer, precision=6, separator=", ", max_line_width=80))
+        values = np.array2string(peer, precision=6, separator=", ", max_line_width=10_000)
+        name = f"{metric} {', '.join(map(str, arguments))}"
+        yield f"| {name} | {scene} | {np.abs(own - peer).max():.1e} | {values} |"
 
 
-def print_times(workers: dict[str, Worker], repeats: int) -> None:
-    print(f"160 maps of 256 x 256, one core, median of {repeats} in turns:")
+def compare_times(workers: dict[str, Worker], repeats: int) -> Iterator[str]:
+    yield "| metric | library | median, s | shortest to longest, s | times skpadim's | value |"
+    yield "|---|---|---|---|---|---|"
     for metric, arguments, libraries in TIMED:
         present = [name for name in libraries if name in workers]
         seconds: dict[str, list[float]] = {name: [] for name in present}
@@ -178,33 +165,52 @@ def print_times(workers: dict[str, Worker], repeats: int) -> None:
         own = statistics.median(seconds["skpadim"])
         for name in present:
             median = statistics.median(seconds[name])
-            spread = f"{min(seconds[name]):.3f} to {max(seconds[name]):.3f}"
+            spread = f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}"
             value = np.nanmean(values[name])
-            print(f"{metric:5}{name:13}{median:8.3f} s ({spread})  x{median / own:6.1f}  {value:.6f}")
+            yield f"| {metric} | {name} | {median:.2f} | {spread} | {median / own:.1f} | {value:.6f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--peer", nargs="?", type=Path, const=PEER_FOLDER, metavar="FOLDER")
+    parser.add_argument("--peer", action="store_true", help="install anomalib, and compare with it")
+    parser.add_argument(
+        "--environments", type=Path, default=ROOT / ".peers", help="folder of its environment"
+    )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="Markdown file to write")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        work(*arguments.worker)
+    options = parser.parse_args()
+    if options.worker:
+        work(*options.worker)
         return
     pythons = dict.fromkeys(("skpadim", "scikit-learn"), Path(sys.executable))
-    if arguments.peer:
-        pythons["anomalib"] = peer_python(arguments.peer)
+    if options.peer:
+        from peers_processes import find_python
+
+        pythons["anomalib"] = find_python("anomalib", options.environments)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         draw_scenes(Path(folder))
         workers = {name: Worker(name, python, folder) for name, python in pythons.items()}
         for worker in workers.values():
             stack.callback(worker.process.communicate)
-        if arguments.peer:
-            print_values(workers)
-        print_times(workers, arguments.repeats)
+        lines = [
+            "# Metrics beside peers",
+            "",
+            f"Made by `python benchmarks/metrics.py{' --peer' * options.peer} --output FILE` on one core of an "
+            "x86-64 server.",
+            "",
+            f"160 maps of 256 x 256 pixels, half of them with defects; {options.repeats} turns:",
+            "",
+            *compare_times(workers, options.repeats),
+        ]
+        if options.peer:
+            lines += ["", "Values of both on scenes of few pixels:", "", *compare_values(workers)]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.output:
+        options.output.write_text(text)
 
 
 if __name__ == "__main__":

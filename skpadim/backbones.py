@@ -7,6 +7,7 @@ import difflib
 import inspect
 import operator
 import os
+import pickle
 import threading
 from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
@@ -152,8 +153,11 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # On other files torch's unpickler raises almost anything.
+        # Of other objects torch says how to build them nevertheless, if their source is trusted.
+        others = isinstance(error, pickle.UnpicklingError)
+        reason = "it is damaged, or holds other objects as well" if others else _first_line(error)
         raise ValueError(
-            f"{where} cannot be read as a state dict of tensors ({_first_line(error)}). Save one with "
+            f"{where} cannot be read as a state dict of tensors ({reason}). Save one with "
             "torch.save(model.state_dict(), path)."
         ) from error
     if not isinstance(state, Mapping) or not all(

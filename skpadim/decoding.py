@@ -125,8 +125,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     # Asked first, because opening a named pipe would wait for ever.
     if os.path.isdir(path):
         raise IsADirectoryError(f"it is a directory; {pass_its_files(path)}")
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise FileNotFoundError("there is no such file.")
+    if not os.path.isfile(path):
+        raise OSError("it is a pipe or a device, not a file.")
     # If Pillow knows the path it may map the file into memory: then it scrambles TIFFs turned by 90
     # degrees, and a file that shrinks meanwhile kills the process.
     with open(path, "rb") as file, Image.open(file) as image:

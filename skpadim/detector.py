@@ -63,7 +63,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     n_calibration : int, default=500
         Leave-one-out scores are computed for this many training images at most, drawn at random.
     batch_size : int, default=32
-        Images that the network sees at a time. Results depend on it to float32 rounding only.
+        Images that are decoded and learned from at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None

@@ -51,7 +51,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         Height and width of the centre that is cut out after resizing. None: all. The paper resizes to 256
         and crops to 224.
     batch_size : int, default=32
-        Images that the network sees at a time. Results depend on it to float32 rounding only.
+        Images that are decoded at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None

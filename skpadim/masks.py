@@ -100,7 +100,7 @@ def check_mask(mask: ArrayLike | str | os.PathLike[str], name: str) -> Mask:
     if top not in (0, 1, 255) or not np.all(pixels[marked] == top):
         raise ValueError(
             f"{name} is not binary: {np.unique(pixels).size} values, {pixels.min()} to {top}; expected "
-            "bool, 0 and 1, or 0 and 255. For a mask of labels, pass `labels != 0`."
+            "bool, 0 and 1, or 0 and 255. If all but 0 is an anomaly, pass the array `mask != 0`."
         )
     return marked
 
