@@ -198,8 +198,8 @@ def main() -> None:
         lines = [
             "# Metrics beside peers",
             "",
-            f"Made by `python benchmarks/metrics.py{' --peer' * options.peer} --output FILE` on one core of an "
-            "x86-64 server.",
+            f"Made by `python benchmarks/metrics.py{' --peer' * options.peer} --output FILE` on one core of "
+            "an x86-64 server.",
             "",
             f"160 maps of 256 x 256 pixels, half of them with defects; {options.repeats} turns:",
             "",
