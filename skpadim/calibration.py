@@ -6,10 +6,8 @@ Gaussian of all other images does not: these leave-one-out scores stand for new 
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,6 +19,7 @@ from torch import Tensor
 
 # Rows are kept in blocks that are reused: memory allocated row by row would fragment over a long stream.
 _BLOCK_ROWS = 64
+_STREAM = 0x10E5  # any number that nobody else spawns
 
 
 class Reservoir:
@@ -37,7 +36,8 @@ class Reservoir:
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
-        self._random = np.random.default_rng(seed)
+        # A stream of its own: what the user drew with the same seed, brightness say, must not decide.
+        self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM,)))
         self._slots: dict[tuple[float, int], int] = {}  # of the rows kept, by (key, position)
         self._blocks: list[list[Tensor]] = []
         self._n_seen = 0
@@ -78,8 +78,9 @@ class Reservoir:
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:
     """Return the anomaly score above which an image is an anomaly.
 
-    It is the ``ceil((n + 1)(1 - false_alarm_rate))``-th smallest of the ``n`` leave-one-out scores, the
-    split-conformal quantile (Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005):
+    It is the ``k``-th largest of the ``n`` leave-one-out scores, with the largest ``k`` for which
+    ``k / (n + 1) <= false_alarm_rate``, the split-conformal quantile (Vovk, Gammerman and Shafer,
+    "Algorithmic Learning in a Random World", 2005):
     a new score exchangeable with them exceeds it with probability at most ``false_alarm_rate``.
 
     Parameters
@@ -104,10 +105,14 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
     19.0
     """
     n = len(loo_scores)
-    # The decimal the user wrote, not its binary neighbour: 0.29 * 100 is 28.999... in floats.
-    rank = math.ceil((n + 1) * (1 - Fraction(str(float(false_alarm_rate)))))
-    if rank > n:
-        needed = math.ceil(1 / Fraction(str(float(false_alarm_rate)))) - 1
+    # Compared as p-values are, so that both agree to the last bit, for 1/3 as for 0.29.
+    n_above = round(false_alarm_rate * (n + 1))
+    if n_above / (n + 1) > false_alarm_rate:
+        n_above -= 1
+    if n_above == 0:
+        needed = max(1, round(1 / false_alarm_rate) - 1)
+        if 1 / (needed + 1) > false_alarm_rate:
+            needed += 1
         warnings.warn(
             f"false_alarm_rate={false_alarm_rate} needs at least {needed} leave-one-out scores, but "
             f"there are {n}: the threshold is the largest of them, and the false-alarm rate to expect is "
@@ -115,7 +120,7 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
             UserWarning,
             stacklevel=2,
         )
-    return float(np.sort(loo_scores)[min(rank, n) - 1])
+    return float(np.sort(loo_scores)[-max(n_above, 1)])
 
 
 def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -239,10 +244,10 @@ class CalibratedDecisionMixin(OutlierMixin):
         validate_parameter_constraints(
             rate_constraint, {"false_alarm_rate": rate}, caller_name=type(self).__name__
         )
+        self._move_threshold(rate)
         self.false_alarm_rate = rate
-        self._move_threshold()
         return self
 
-    def _move_threshold(self) -> None:
-        """Set ``offset_`` to what ``false_alarm_rate`` asks for."""
-        self.offset_ = -conformal_threshold(self.loo_scores_, self.false_alarm_rate)
+    def _move_threshold(self, rate: float) -> None:
+        """Set ``offset_`` to what a false-alarm rate asks for."""
+        self.offset_ = -conformal_threshold(self.loo_scores_, rate)

@@ -314,10 +314,10 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         whole[centre_window(features.resized_size_, features.input_size_)] = single
         return whole
 
-    def _move_threshold(self) -> None:
+    def _move_threshold(self, rate: float) -> None:
         # A shallow copy of the detector shares its pipeline, and keeps its own threshold.
         *steps, (name, gaussian) = self.pipeline_.steps
-        moved = copy.copy(gaussian).set_false_alarm_rate(self.false_alarm_rate)
+        moved = copy.copy(gaussian).set_false_alarm_rate(rate)
         self.pipeline_ = Pipeline([*steps, (name, moved)])
 
     def __sklearn_tags__(self) -> Tags:

@@ -19,7 +19,7 @@ from torch import Tensor
 from .calibration import CalibratedDecisionMixin, Reservoir
 from .devices import join_on_host, own_precision, resolve_device
 from .kernels.leave_one_out import factor_and_leave_one_out
-from .kernels.moments import Moments, add_batch, empty_moments, mean_variance
+from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
@@ -32,7 +32,7 @@ _AUTO_EPSILON = 0.01
 # Rows are taken so many at a time that their features, or their maps, take about this much memory.
 _CHUNK_BYTES = 2**25
 # Below it, rounding in 1 - b q costs a leave-one-out score more than about 1e-4 (measured).
-_SMALLEST_REMAINDER = 1e-12
+_SMALLEST_REMAINDER = 1e-9
 # Leaving one image out must leave two, which have a covariance.
 _MIN_IMAGES = 3
 
@@ -172,18 +172,13 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
-        loo = self._factor(moments, reservoir)
+        loo, order = self._factor(moments, reservoir), reservoir.order()
         # What the scorer takes is laid out only after the moments, which take twice as much, are gone.
         del moments, reservoir
         self._warn_of_rounding(loo)
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
-        self.loo_scores_ = self.image_scores(loo.sqrt_()).cpu().numpy()
-        if not self.loo_scores_.any():
-            raise ValueError(
-                "X holds the same image again and again: nothing is learned from it, and rounding alone "
-                "would decide on new images. Pass images that differ."
-            )
-        self._move_threshold()
+        self.loo_scores_ = self.image_scores(loo.sqrt_())[order].cpu().numpy()
+        self._move_threshold(self.false_alarm_rate)
         return self
 
     def mahalanobis(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
@@ -364,10 +359,15 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
                 "X has features that are NaN, infinite, or so large that their squares are infinite; the "
                 "Gaussians need finite variances."
             )
+        if is_constant(moments):
+            raise ValueError(
+                "X holds the same image again and again: nothing is learned from it, and rounding alone "
+                "would decide on new images. Pass images that differ."
+            )
         return moments, reservoir
 
     def _factor(self, moments: Moments, reservoir: Reservoir) -> Tensor:
-        """Set means and whitening rows, and return squared leave-one-out distances of training images."""
+        """Set means and whitening rows, and return squared leave-one-out distances, as the reservoir lies."""
         images = [[level.permute(0, 3, 1, 2) for level in block] for block in reservoir.blocks()]
         dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
         try:
@@ -389,7 +389,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             part.cpu().numpy().reshape(*grid, -1)
             for part, grid in zip(whitening, moments.tree.grids, strict=True)
         ]
-        return loo[reservoir.order()]
+        return loo
 
     def _coarse_to_fine(self) -> list[int]:
         """Return the indices of the layers, coarse to fine; layers of equal size as given."""
@@ -399,13 +399,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
     def _resolve_epsilon(self, moments: Moments) -> float:
         if self.epsilon != "auto":
             return float(self.epsilon)
-        epsilon = _AUTO_EPSILON * mean_variance(moments)
-        if epsilon == 0:
-            raise ValueError(
-                "epsilon='auto' is a share of the mean feature variance, which is zero: all images are the "
-                "same. Pass images that differ, or epsilon as a positive float."
-            )
-        return epsilon
+        return _AUTO_EPSILON * mean_variance(moments)
 
     def _warn_of_rounding(self, loo_squared: Tensor) -> None:
         """Warn where 1 - b q = 1 / (1 + M^2 (N - 1) / (N (N - 2))) is too near to rounding."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from .backbones import NETWORK_LOCK
 from .devices import own_precision
@@ -69,8 +69,7 @@ class Network:
         self.outputs = tuple(names[layer] for layer in self.layers)
         self.nodes = frozenset(computed)
         self._computed = computed
-        # Two: some channels to score with, and all, which a transformer returns.
-        self._trunk_for = functools.lru_cache(maxsize=2)(self._make_trunk)
+        self._at_work: dict[Any, _TrunkAtWork] = {}
         self._resume = functools.lru_cache(maxsize=1)(functools.partial(resume_trunk, self._trunk))
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -93,16 +92,24 @@ class Network:
                 # From pinned memory the copy runs beside the network, without waiting for it.
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             wanted = tuple(tuple(index.tolist()) for index in channels or ())
-            trunk = self._trunk_for(wanted, tuple(pixels.shape[2:]))
+            trunk = self._trunk_for(wanted, (pixels.shape[2], pixels.shape[3]))
             outputs = [
                 self._in_order(trunk(normalised_pixels(part, self.dtype))) for part in trunk.split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
-    def _make_trunk(self, channels: Sequence[Sequence[int]], size: tuple[int, int]) -> _TrunkAtWork:
-        keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
-        keep_by_layer = dict(zip(self.layers, keep, strict=bool(channels)))
-        return _TrunkAtWork(self._trunk, keep_by_layer, self._image(size))
+    def _trunk_for(self, channels: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> _TrunkAtWork:
+        """Return the trunk that computes these channels alone, or all; the last two are kept.
+
+        Two: one to score with, and that of all channels, which a transformer returns.
+        """
+        if (channels, size) not in self._at_work:
+            keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
+            keep_by_layer = dict(zip(self.layers, keep, strict=bool(channels)))
+            while len(self._at_work) > 1:
+                del self._at_work[next(iter(self._at_work))]
+            self._at_work[channels, size] = _TrunkAtWork(self._trunk, keep_by_layer, self._image(size))
+        return self._at_work[channels, size]
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
         """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
@@ -133,20 +140,23 @@ class Network:
         """
         try:
             with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
-                outputs = self._in_order(self._trunk(self._image(size)))
+                seen = see_shapes(self._trunk, self._image(size))
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels, channels last in "
                 f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
             ) from error
-        for layer, output in zip(self.layers, outputs, strict=True):
-            if getattr(output, "ndim", None) != 4:
-                shape = tuple(getattr(output, "shape", ())) or type(output).__name__
+        (output,) = (node for node in self._trunk.graph.nodes if node.op == "output")
+        shapes = []
+        for layer, node in cast("Mapping[str, Node]", output.args[0]).items():
+            shape = seen.get(node.name)
+            if shape is None or len(shape) != 4:
                 raise ValueError(
-                    f"layers: {layer!r} gives {shape}; PaDiM needs layers that give feature maps "
-                    "(n_images, channels, height, width)."
+                    f"layers: {layer!r} gives {shape or 'no tensor'}; PaDiM needs layers that give feature "
+                    "maps (n_images, channels, height, width)."
                 )
-        return [(output.shape[1], output.shape[2], output.shape[3]) for output in outputs]
+            shapes.append((shape[1], shape[2], shape[3]))
+        return shapes
 
     def _image(self, size: tuple[int, int]) -> Tensor:
         """Return a grey image, laid out as all are."""
@@ -178,7 +188,8 @@ class _TrunkAtWork:
         self._shapes = see_shapes(trunk, pixels)
         self._trunk = narrow_trunk(trunk, keep, self._shapes) if keep else trunk
         largest = pixels.itemsize * max(map(math.prod, self._shapes.values()))
-        self._at_a_time = None if pixels.is_cuda else max(1, _ACTIVATION_BYTES // largest)
+        on_processor = pixels.device.type == "cpu"
+        self._at_a_time = max(1, _ACTIVATION_BYTES // largest) if on_processor else None
 
     @functools.cached_property
     def _packed(self) -> GraphModule:

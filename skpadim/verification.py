@@ -26,12 +26,12 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
         If a layer gives something else.
     """
     network = Network(build_trunk(module, layers, None, seed=0), layers, torch.device("cpu"), None)
-    pixels = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    called = _call(module, layers, normalised_pixels(pixels, network.dtype))
-    whole = network.levels(pixels)
-    again = network.levels(pixels)
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    first, second = images.split(1)
+    called = _call(module, layers, normalised_pixels(first, network.dtype))
+    whole = network.levels(first)
     some = [np.arange(0, level.shape[1], 2) for level in whole]
-    chosen = network.levels(pixels, some)
+    again, chosen = network.levels(first), network.levels(first, some)
     for layer, *levels, index in zip(layers, whole, again, chosen, some, strict=True):
         # A module may be called several times, of which a layer is one.
         if called[layer] and not any(_agree(levels, output, index) for output in called[layer]):
@@ -39,6 +39,20 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
                 f"backbone {type(module).__name__}: layer {layer!r} gives something else once torch.fx has "
                 "traced it. Let its forward overwrite no views, constants or buffers (y = y + 1 instead of "
                 "y[:] += 1), and be the same at every call."
+            )
+    try:
+        together = network.levels(images)
+    except RuntimeError as error:
+        raise ValueError(
+            f"backbone {type(module).__name__} takes one image, and fails on two ({error}). Let it take "
+            "batches of any size."
+        ) from error
+    for layer, both, *alone in zip(layers, together, whole, network.levels(second), strict=True):
+        if not _near(both, torch.cat(alone)):
+            raise ValueError(
+                f"backbone {type(module).__name__}: layer {layer!r} gives for an image alone something else "
+                "than for the image among others. Let it treat each image by itself (no statistics of a "
+                "batch: track_running_stats=True, say)."
             )
 
 
@@ -59,6 +73,15 @@ def _call(module: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str,
 
 def _agree(levels: Sequence[Tensor], expected: Tensor, index: np.ndarray) -> bool:
     """Whether the first levels are what was expected, and the last some channels of it."""
-    tolerance = 1e-3 if torch.finfo(expected.dtype).bits >= 32 else 0.1
     pairs = zip(levels, [expected, expected, expected[:, index]], strict=True)
-    return all(float((a - b).abs().max()) <= tolerance * float(expected.abs().max()) for a, b in pairs)
+    return all(_near(found, wanted) for found, wanted in pairs)
+
+
+def _near(found: Tensor, expected: Tensor) -> bool:
+    """Whether two are the same but for rounding; what is not finite is refused later, and in other words."""
+    tolerance = 1e-3 if torch.finfo(expected.dtype).bits >= 32 else 0.1
+    if not expected.isfinite().all():
+        return True
+    return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance * float(
+        expected.abs().max()
+    )

@@ -13,9 +13,10 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 from scipy.stats import chi2, chisquare
 
-from skpadim.calibration import Reservoir, conformal_threshold
+from skpadim.calibration import Reservoir, conformal_p_values, conformal_threshold
 
 rates = st.integers(1, 999).map(lambda thousandths: thousandths / 1000)
 
@@ -160,3 +161,24 @@ def test_scores_are_left_as_they_are():
     threshold = conformal_threshold(scores, 0.5)
     assert isinstance(threshold, float) and threshold == 2.0
     assert scores.tolist() == [3.0, 1.0, 2.0]
+
+
+@given(st.integers(1, 60), st.integers(2, 60), st.integers(3, 200))
+@example(1, 3, 5)
+@example(1, 6, 5)
+def test_threshold_and_p_values_agree_for_any_fraction(numerator, denominator, n):
+    rate = numerator / (numerator + denominator)
+    scores = np.arange(float(n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threshold = conformal_threshold(scores, rate)
+    if 1 / (n + 1) <= rate:
+        new = np.arange(-0.5, n + 1, 0.5)
+        assert_array_equal(new > threshold, conformal_p_values(scores, new) <= rate)
+    else:
+        assert threshold == n - 1
+
+
+def test_what_the_user_draws_with_the_same_seed_does_not_decide():
+    values = torch.from_numpy(np.random.default_rng(0).random(5000))
+    assert 0.4 < float(torch.stack(sample(values, 200, seed=0)).mean()) < 0.6

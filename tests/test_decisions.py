@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import joblib
 import numpy as np
@@ -118,7 +119,9 @@ def test_the_threshold_itself_is_good():
 def test_training_images_are_judged_by_their_leave_one_out_scores(detector, photos):
     in_sample = -detector.score_samples(photos.X_train)
     assert (detector.loo_scores_ > in_sample).all(), "an image is nearer to its own Gaussian"
-    assert (detector.loo_scores_ > -detector.offset_).sum() == 0
+    planted = np.concatenate([photos.X_train, photos.X_test[photos.y_test == -1][:1]])
+    verdicts = (fitted := small().fit(planted)).loo_scores_ > -fitted.set_false_alarm_rate(0.1).offset_
+    assert verdicts[-1], "a defect among the training images"
     assert_array_equal(small().fit_predict(photos.X_train), detector.predict(photos.X_train))
 
 
@@ -157,5 +160,26 @@ def test_identical_photos():
     X = np.full((20, 64, 64, 3), 128, dtype=np.uint8)
     with pytest.raises(ValueError, match="the same image again and again"):
         small().fit(X)
-    with pytest.raises(ValueError, match="epsilon"):
+    with pytest.raises(ValueError, match="the same image again and again"):
         small(epsilon="auto", backbone="squeezenet1_0", layers=("features.0",)).fit(np.zeros_like(X))
+
+
+@pytest.mark.parametrize("n_images", [10, 33])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("epsilon", ["auto", 0.01])
+def test_identical_features_are_found_in_double_precision(n_images, value, epsilon):
+    X = np.full((n_images, 3), value)
+    with pytest.raises(ValueError, match="the same image again and again"):
+        PatchGaussian(epsilon).fit(X)
+    X[0, 0] += 1e-9 * max(value, 1.0)
+    PatchGaussian("auto", false_alarm_rate=0.5).fit(X)
+
+
+def test_rate_and_threshold_move_together_or_not_at_all(photos):
+    detector = small().fit(photos.X_train)
+    before = detector.offset_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="leave-one-out scores"):
+            detector.set_false_alarm_rate(0.001)
+    assert (detector.offset_, detector.false_alarm_rate) == (before, 0.05)

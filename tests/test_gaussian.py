@@ -150,8 +150,8 @@ def test_plain_array_is_a_pyramid_of_one_level():
     ("make", "message"),
     [
         (lambda: PatchGaussian().fit(np.ones((25, 4))), "the same image again and again"),
-        (lambda: PatchGaussian("auto").fit(np.ones((25, 4))), "epsilon='auto'"),
-        (lambda: PatchGaussian(0).fit(np.ones((25, 4))), "Raise epsilon"),
+        (lambda: PatchGaussian("auto").fit(np.ones((25, 4))), "the same image again and again"),
+        (lambda: PatchGaussian(0).fit(np.eye(25)[:, :1] * np.ones(4)), "Raise epsilon"),
         (lambda: PatchGaussian().fit(np.ones((2, 4))), "n_samples=2"),
         (lambda: PatchGaussian().fit(np.ones((5, 4, 3))), "expected a FeaturePyramid"),
         (lambda: PatchGaussian(-1.0).fit(np.ones((5, 4))), "epsilon"),
@@ -228,3 +228,15 @@ def test_a_fit_holds_no_batch_of_the_stream():
     PatchGaussian(n_calibration=20).fit_stream(batches(), (32, 32))
     gc.collect()
     assert not any(batch() is not None for batch in alive)
+
+
+@pytest.mark.parametrize("value", [1e20, 3e38])
+def test_squares_that_overflow_are_anomalies(value):
+    X = np.random.default_rng(0).normal(size=(30, 3, 4, 4)).astype(np.float32)
+    gaussian = PatchGaussian().fit(FeaturePyramid([X], image_size=(32, 32)))
+    X[1, 0, 0, 0] = value
+    far = FeaturePyramid([X[:2]], image_size=(32, 32))
+    assert np.isfinite(gaussian.anomaly_map(far)).all()
+    scores = gaussian.score_samples(far)
+    assert np.isfinite(scores).all() and scores[1] < 1e10 * scores[0]
+    assert_array_equal(gaussian.predict(far)[1], -1)

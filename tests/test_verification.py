@@ -152,3 +152,50 @@ def test_network_that_is_another_at_every_call_is_refused():
     counter = itertools.count()
     with pytest.raises(ValueError, match="be the same at every call"):
         transformer(Net(lambda _net, y: y + next(counter))).fit(PHOTOS)
+
+
+class Mixing(nn.Module):
+    """A convolution, and something that mixes the images of a batch."""
+
+    def __init__(self, mix):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            self.convolution = nn.Conv2d(3, 4, 3)
+        self.norm, self.last, self.mix = nn.BatchNorm2d(4, track_running_stats=False), nn.Identity(), mix
+
+    def forward(self, x):
+        return self.last(self.mix(self, self.convolution(x)))
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda net, y: net.norm(y),
+        lambda net, y: y - y.mean((0, 2, 3), keepdim=True),
+        lambda net, y: y - y[:1],
+        lambda net, y: torch.roll(y, 1, 0),
+        lambda net, y: y * y.shape[0],
+    ],
+    ids=["norm", "mean", "first", "roll", "number"],
+)
+def test_networks_that_mix_the_images_of_a_batch_are_refused(mix):
+    transformer = CNNFeatureTransformer(
+        Mixing(mix), layers=["last"], weights=None, image_size=16, device="cpu"
+    )
+    with pytest.raises(ValueError, match="among others"):
+        transformer.fit(PHOTOS)
+
+
+def test_network_that_takes_one_image_alone_is_refused():
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            return self.last(self.first(x).reshape(1, 3, 16, 16))
+
+    transformer = CNNFeatureTransformer(Single(), layers=["last"], weights=None, image_size=16, device="cpu")
+    with pytest.raises(ValueError, match="fails on two"):
+        transformer.fit(PHOTOS)

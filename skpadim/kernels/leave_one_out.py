@@ -61,7 +61,8 @@ def factor_and_leave_one_out(
         moments.means[0].new_empty(rows * columns, n_entries(own, sum(channels[:depth])), dtype=dtype)
         for depth, ((rows, columns), own) in enumerate(zip(tree.grids, channels, strict=True))
     ]
-    squared = [moments.means[0].new_empty(len(part[0]), *tree.fine_shape).flatten(1) for part in images]
+    counts = [len(levels[0]) for levels in images]
+    squared = moments.means[0].new_empty(sum(counts), *tree.fine_shape)
     for band in tree.bands(8 * n_channels**2, BAND_BYTES):
         comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
         factor = whitening_rows(tree, comoments, moments.n_images - 1, ridge)
@@ -71,7 +72,7 @@ def factor_and_leave_one_out(
         leaves = tree.distinct[-1][band[-1]]
         means = [mean[nodes, None] for mean, nodes in zip(moments.means, band, strict=True)]
         step = max(1, CHUNK_BYTES // (8 * n_channels * len(leaves)))
-        for levels, results in zip(images, squared, strict=True):
+        for levels, results in zip(images, squared.flatten(1).split(counts), strict=True):
             for start in range(0, len(results), step):
                 chunk = slice(start, start + step)
                 centred = [
@@ -80,7 +81,7 @@ def factor_and_leave_one_out(
                 ]
                 q = squared_distances(tree, factor, centred)
                 results[chunk].index_copy_(1, leaves, _without_itself(q, moments.n_images).T)
-    return whitening, torch.cat(squared).unflatten(1, tree.fine_shape)
+    return whitening, squared
 
 
 def _without_itself(q: Tensor, n_images: int) -> Tensor:

@@ -19,6 +19,8 @@ from .prefix import PrefixTree
 
 # Small enough that the features of a band stay in a processor's cache.
 _BAND_BYTES = 2**23
+# The mean of equal numbers, summed in some order and merged batch by batch, is theirs to so many roundings.
+_MEAN_ROUNDINGS = 64
 
 
 class Blocks(NamedTuple):
@@ -144,3 +146,12 @@ def mean_variance(moments: Moments) -> float:
         total = with_children(total, size) + blocks.own.diagonal(dim1=1, dim2=2).sum(dim=1)
     n_channels = sum(mean.shape[1] for mean in moments.means)
     return float(total[tree.places(tree.depth - 1)].mean()) / n_channels / (moments.n_images - 1)
+
+
+def is_constant(moments: Moments) -> bool:
+    """Whether no feature of any patch varies by more than the rounding of its mean."""
+    rounding = _MEAN_ROUNDINGS * torch.finfo(torch.float64).eps
+    return all(
+        bool((blocks.own.diagonal(dim1=1, dim2=2) <= moments.n_images * (rounding * mean).square_()).all())
+        for blocks, mean in zip(moments.comoments, moments.means, strict=True)
+    )

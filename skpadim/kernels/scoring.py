@@ -125,6 +125,8 @@ class Scorer:
             whitening = [rows.band(nodes) for rows, nodes in zip(self.whitening, band, strict=True)]
             parts.append(squared_distances(self.tree, whitening, seen))
         squared = torch.cat(parts).index_select(0, self.patches)
+        # Squares of finite features may overflow: without an end, smoothing would make them NaN.
+        squared.nan_to_num_(nan=torch.finfo(squared.dtype).max)
         return squared.sqrt_().T.unflatten(1, self.tree.fine_shape)
 
     def maps(self, distances: Tensor) -> Tensor:
