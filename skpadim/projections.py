@@ -189,7 +189,8 @@ class PCAChannelReducer(_Projection):
 
     The components mix the layers, so there is one level, at the finest resolution, and
     :class:`PatchGaussian` finds nothing to share: it takes more time and memory than after
-    :class:`RandomChannelSelector`.
+    :class:`RandomChannelSelector`. Its leave-one-out scores leave an image out of the Gaussians, not out of
+    the components: with a single patch and few images the threshold may be far off.
 
     Parameters
     ----------

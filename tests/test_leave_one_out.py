@@ -88,9 +88,15 @@ def test_warns_where_rounding_spoils_the_scores():
         PatchGaussian(1e-10, false_alarm_rate=0.5).fit(X)
 
 
-def test_memory_of_the_calibration_follows_its_formula(monkeypatch):
+@pytest.mark.parametrize(
+    "shapes",
+    [[(57, 14, 14), (29, 28, 28), (14, 56, 56)], [(2, 128, 128)]],
+    ids=["most for the weights", "most for the distances"],
+)
+def test_memory_of_the_calibration_follows_its_formula(shapes, monkeypatch):
     """Results, four times the co-moments of a band, and four chunks: as the docstring says."""
-    shapes = [(57, 14, 14), (29, 28, 28), (14, 56, 56)]
+    for limit in ("BAND_BYTES", "CHUNK_BYTES"):
+        monkeypatch.setattr(leave_one_out, limit, 2**20)
     rng = np.random.default_rng(0)
     levels = [torch.from_numpy(rng.normal(size=(200, *shape)).astype(np.float32)) for shape in shapes]
     moments = empty_moments(shapes, torch.device("cpu"))
@@ -99,9 +105,12 @@ def test_memory_of_the_calibration_follows_its_formula(monkeypatch):
     with torch.profiler.profile(profile_memory=True) as profile:
         result = leave_one_out.factor_and_leave_one_out(moments, images, 0.01, torch.float32)
     n_weights = sum(part.numel() for part in result[0])
-    working = 4 * leave_one_out.BAND_BYTES + 4 * leave_one_out.CHUNK_BYTES
-    results = 4 * n_weights + 8 * 200 * 56 * 56
-    assert results < _peak_bytes(profile) <= results + working
+    n_channels = sum(shape[0] for shape in shapes)
+    n_patches = shapes[-1][1] * shapes[-1][2] // (shapes[0][1] * shapes[0][2])  # under a coarse node
+    band = max(2**20, 8 * n_patches * n_channels**2)
+    chunk = max(2**20, 8 * n_patches * n_channels)
+    results = 4 * n_weights + 8 * 200 * shapes[-1][1] * shapes[-1][2]
+    assert results < _peak_bytes(profile) <= results + 4 * band + 4 * chunk
 
 
 def _peak_bytes(profile):
