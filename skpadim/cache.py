@@ -29,13 +29,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
-from torch.fx import Node
 
 from .backbones import copied
 from .tracing import calls_forward_alone, trace_network
 
 # Raised when the same key would mean other features.
-_FORMAT = 2
+_FORMAT = 3
 # The end of a file names its dtype: half a file of float64 must not pass for one of float32.
 _DTYPES: dict[bytes, np.dtype[Any]] = {b"<f4": np.dtype("<f4"), b"<f8": np.dtype("<f8")}
 _NETWORKS_KEPT = 3
@@ -211,6 +210,10 @@ def digest(*parts: object) -> str:
     return sha.hexdigest()
 
 
+class UnknownNetworkError(ValueError):
+    """Nobody can tell a network from others without running it."""
+
+
 def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | None, seed: int) -> str:
     """Return a digest of all that decides a network, without building it.
 
@@ -222,11 +225,19 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     Returns
     -------
     str
+
+    Raises
+    ------
+    UnknownNetworkError
+        If parts of the network are code that is not torch's and that torch.fx does not see.
+    ValueError
+        If it cannot be copied or traced.
     """
     parts: list[object] = [_FORMAT, *map(version, ("torch", "torchvision", "pillow"))]
     if isinstance(backbone, nn.Module):
         parts += _module_parts(backbone)
     else:
+        _refuse_registered_by_others(backbone)
         parts += [backbone, seed if weights is None else None]
     if weights is not None and Path(weights).is_file():
         parts.append(file_digest(weights))
@@ -235,52 +246,63 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     return digest(*parts)
 
 
+def _refuse_registered_by_others(name: str) -> None:
+    from torchvision.models import get_model_builder, list_models
+
+    # A name that is not known is explained where the network is built.
+    if name in list_models() and not _is_torchs(get_model_builder(name)):
+        raise UnknownNetworkError(f"{name!r} is not torchvision's own")
+
+
 def _module_parts(module: nn.Module) -> Iterator[object]:
-    """Yield what decides a module's results: its graph, all attributes of its modules, all its tensors."""
-    try:
-        model = copied(module).eval()
-        # What a forward method does is in the graph; what torch's own modules do, in their attributes.
-        graph, _ = trace_network(model)
-    except ValueError:  # To be explained where it is built.
-        yield uuid.uuid4().hex
-        return
-    modules = dict(model.named_modules())
-    calls_others = any(map(_calls_a_function_of_others, graph.nodes))
-    if calls_others or any(map(_does_more_than_its_attributes_say, modules.values())):
-        yield uuid.uuid4().hex
-        return
+    """Yield what decides a module's results: its graph, what torch's modules in it are, all its tensors."""
+    model = copied(module).eval()
+    # What a forward method does is in the graph; what torch's own modules do, in their attributes.
+    graph, _ = trace_network(model)
     yield str(graph)
+    called: dict[str, nn.Module] = {}
+    for node in graph.nodes:
+        if node.op == "call_module":
+            called |= dict(model.get_submodule(str(node.target)).named_modules(prefix=str(node.target)))
+        elif node.op == "call_function" and not _is_torchs(node.target):
+            raise UnknownNetworkError(f"it calls {getattr(node.target, '__name__', node.target)}")
+    for name, each in model.named_modules():
+        if not calls_forward_alone(each) or hasattr(each, "parametrizations"):
+            raise UnknownNetworkError(f"{name!r} has hooks, parametrizations or a forward of its own")
     every_module_has = vars(nn.Module()).keys()
-    for name, each in modules.items():
-        yield name, type(each).__qualname__
+    for name, each in called.items():
+        if not _is_torchs(type(each)):
+            raise UnknownNetworkError(f"what {name!r} does is not torch's")
+        yield name, type(each).__module__, type(each).__qualname__
         for attribute in sorted(vars(each).keys() - every_module_has):
             yield attribute
-            yield _content(vars(each)[attribute])
-    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+            yield _content(vars(each)[attribute], f"{name}.{attribute}")
+    # Of tied tensors each place counts: it matters which are tied.
+    tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     constants = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
-    tensors |= {name: operator.attrgetter(name)(model) for name in constants}
-    for name, tensor in tensors.items():
+    tensors += [(name, operator.attrgetter(name)(model)) for name in constants]
+    for name, tensor in tensors:
         yield name, tensor.dtype, tuple(tensor.shape)
-        yield _content(tensor)
+        yield _content(tensor, name)
 
 
-def _does_more_than_its_attributes_say(module: nn.Module) -> bool:
-    return not calls_forward_alone(module) or hasattr(module, "parametrizations")
+def _is_torchs(code: object) -> bool:
+    """Whether a function or class is torch's, torchvision's or Python's."""
+    library, *path = str(getattr(code, "__module__", None) or "torch").split(".")
+    registered = path[:1] == ["_ops"] and path[1:] not in (["aten"], ["prims"], ["torchvision"])
+    return library in ("torch", "torchvision", "_operator", "math", "builtins") and not registered
 
 
-def _calls_a_function_of_others(node: Node) -> bool:
-    """Whether a graph shows of a function its name alone, and nobody knows what that does."""
-    source = str(getattr(node.target, "__module__", None) or "torch").split(".")[0]
-    known = ("torch", "torchvision", "_operator", "math", "builtins")
-    return node.op == "call_function" and source not in known
-
-
-def _content(value: object) -> object:
-    """Return all of a tensor, of which a ``repr`` shows some numbers."""
-    if not isinstance(value, Tensor):
-        # Tensors inside of others are not looked for: such an attribute makes the network another one.
-        return uuid.uuid4().hex if "tensor(" in repr(value) else value
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+def _content(value: object, name: str) -> object:
+    """Return all of a tensor, of which a ``repr`` shows some numbers, and the name of a function."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    if callable(value) and hasattr(value, "__qualname__") and _is_torchs(value):
+        return value.__module__, value.__qualname__
+    # Neither the tensors inside of others nor what stands at an address can be told apart.
+    if "tensor(" in repr(value) or " at 0x" in repr(value):
+        raise UnknownNetworkError(f"nobody knows what its attribute {name!r} does")
+    return value
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import os
@@ -20,8 +21,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .backbones import NETWORK_LOCK, build_trunk, rebuild_trunk, trunk_arrays
-from .cache import FeatureCache, built_once, digest, network_digest, store_folder
+from .backbones import NETWORK_LOCK, build_trunk, copied, rebuild_trunk, trunk_arrays
+from .cache import FeatureCache, UnknownNetworkError, built_once, digest, network_digest, store_folder
 from .devices import join_on_host, resolve_device
 from .images import ImageBatch, Images, check_images
 from .network import Network
@@ -164,15 +165,18 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             store_folder(self.memory)
         self.layer_names_ = check_layer_names(self.layers)
         self.resized_size_, self.input_size_ = self._check_sizes()
-        self.backbone_ = self.backbone
         seed = draw_seed(self.random_state)
         build = functools.partial(self._build, seed)
         with NETWORK_LOCK:
             self._network_digest = None
-            if self.memory is None:
+            if self.memory is not None:
+                with contextlib.suppress(
+                    UnknownNetworkError
+                ):  # of which a warning comes with the first image
+                    self._network_digest = network_digest(self.backbone, self.weights, seed)
+            if self._network_digest is None:
                 built = build()
             else:
-                self._network_digest = network_digest(self.backbone, self.weights, seed)
                 decisive = (self.layer_names_, self.input_size_, self.precision, self.device)
                 built = built_once(digest(self._network_digest, *decisive), build)
         for name, value in built.items():
@@ -188,6 +192,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         if isinstance(self.backbone, nn.Module):
             check_module(self.backbone, self.layer_names_, self.input_size_)
         return {
+            # A copy: what becomes of a module later is not what was fitted.
+            "backbone_": copied(self.backbone) if isinstance(self.backbone, nn.Module) else self.backbone,
             "trunk_arrays_": arrays,
             "_network": network,
             "level_shapes_": shapes,
@@ -276,7 +282,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 yield self.extract(batch, channels)
             return
         images, network = check_images(X), self._fitted_network()
-        recalling = RecallingNetwork(network, self.level_shapes_, cache, resolve_device(self.device))
+        recalling = RecallingNetwork(
+            network,
+            self.level_shapes_,
+            cache,
+            resolve_device(self.device),
+            goes_on=not isinstance(self.backbone_, nn.Module),
+        )
         for start in range(0, len(images), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(images)))
             yield recalling.levels(indices, images.digest, functools.partial(self._pixels, images), channels)
@@ -288,17 +300,19 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     def _cache(self) -> FeatureCache | None:
         """Return the cache of the memory, or None, with a warning, on a machine without its folder."""
         network = self._network_digest
-        if network is None:  # The memory came after the fit.
-            with NETWORK_LOCK:
-                network = network_digest(self.backbone_, None, seed=0)
-            network = digest(network, *self.trunk_arrays_.values())
-        dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
-        source = digest(network, self.resized_size_, self.input_size_, dtype)
         try:
-            return FeatureCache(self.memory, source)
+            if network is None:  # The memory came after the fit.
+                with NETWORK_LOCK:
+                    network = network_digest(self.backbone_, None, seed=0)
+                network = digest(network, *self.trunk_arrays_.values())
+            dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
+            return FeatureCache(self.memory, digest(network, self.resized_size_, self.input_size_, dtype))
+        except UnknownNetworkError as error:
+            reason = f"memory: the backbone cannot be told from others ({error})."
         except ValueError as error:
-            warnings.warn(f"{error} Features are computed and not kept.", UserWarning, stacklevel=2)
-            return None
+            reason = str(error)
+        warnings.warn(f"{reason} Features are computed and not kept.", UserWarning, stacklevel=2)
+        return None
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.

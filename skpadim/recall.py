@@ -28,6 +28,9 @@ class RecallingNetwork:
         Of this network.
     device : torch.device
         Where results go.
+    goes_on : bool
+        Whether it may go on from outputs of other layers. Of torchvision's own networks that is the same; in
+        others a module may overwrite what another one gave, by ways that torch.fx does not see.
     """
 
     def __init__(
@@ -36,8 +39,11 @@ class RecallingNetwork:
         shapes: Sequence[tuple[int, int, int]],
         cache: FeatureCache,
         device: torch.device,
+        *,
+        goes_on: bool,
     ) -> None:
         self._network = network
+        self._nodes = network.nodes if goes_on else frozenset()
         self._shapes = dict(zip(network.outputs, shapes, strict=True))
         self._cache = cache
         self._device = device
@@ -107,7 +113,7 @@ class RecallingNetwork:
         """
         digests = list(contents.values())
         shapes = self._cache.outputs(digests[0]) | self._shapes
-        usable = {node: shape for node, shape in shapes.items() if node in self._network.nodes}
+        usable = {node: shape for node, shape in shapes.items() if node in self._nodes}
         found = {node: self._cache.read(digests, node, shape) for node, shape in usable.items()}
         known = {node: features for node, features in found.items() if features is not None}
         levels = self._network.resume(known) if known else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 
 import joblib
@@ -12,6 +13,8 @@ from numpy.testing import assert_allclose
 from PIL import Image
 from torch import nn
 from torch.nn.utils import prune
+from torchvision import ops
+from torchvision.models._api import BUILTIN_MODELS, register_model
 
 from skpadim import CNNFeatureTransformer
 from skpadim.cache import network_digest
@@ -116,10 +119,8 @@ def with_attribute(value):
             lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
         ),
         (lambda: with_attribute(4), lambda: with_attribute(5)),
-        (lambda: hooked(1.0), lambda: hooked(3.0)),
-        (lambda: parametrised(1.0), lambda: parametrised(3.0)),
     ],
-    ids=["padding counted", "corners aligned", "divisor", "hook", "parametrisation"],
+    ids=["padding counted", "corners aligned", "divisor"],
 )
 def test_modules_are_known_by_what_their_repr_hides(one, other, tmp_path):
     with torch.random.fork_rng(devices=[]):
@@ -166,13 +167,120 @@ def test_sums_in_place_are_others(tmp_path):
     assert str(one) != str(other), "not by the attribute alone"
 
 
-def test_function_that_is_known_by_its_name_alone_is_never_shared(tmp_path, monkeypatch):
-    network = between(Wrapped())
-    for factor in (1.0, 3.0):
+def excited(activation):
+    """A module of torchvision into which torch.fx does not look, around one of somebody else."""
+
+    class Gate(nn.Module):
+        def forward(self, x):
+            return activation(x)
+
+    Gate.__qualname__ = "Gate"
+    return ops.SqueezeExcitation(8, 4, scale_activation=Gate)
+
+
+def encoder(activation):
+    layer = nn.Identity()
+    layer.activation = activation
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda: hooked(1.0), lambda: hooked(3.0)),
+        (lambda: parametrised(1.0), lambda: parametrised(3.0)),
+        (Wrapped, Wrapped),
+        (lambda: excited(torch.sigmoid), lambda: excited(torch.tanh)),
+        (lambda: encoder(lambda x: x), lambda: encoder(lambda x: 2 * x)),
+    ],
+    ids=["hook", "parametrisation", "wrapped", "below a leaf", "attribute"],
+)
+def test_what_nobody_can_tell_from_others_is_not_kept(one, other, tmp_path, monkeypatch):
+    for make, factor in ((one, 1.0), (other, 3.0)):
         monkeypatch.setitem(FACTOR, "now", factor)
-        found = features(network, tmp_path, layers=["2"]).fit_transform(PHOTOS).levels[0]
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            network = between(make())
+        transformer = features(network, tmp_path, layers=["2"]).fit(PHOTOS)
+        with pytest.warns(UserWarning, match="cannot be told from others .* computed and not kept"):
+            found = transformer.transform(PHOTOS).levels[0]
         expected = features(network, layers=["2"]).fit_transform(PHOTOS).levels[0]
         assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+    assert not list(tmp_path.rglob("*x*x*")), "no features"
+
+
+def test_network_that_somebody_registered_is_not_kept(tmp_path):
+    try:
+        for activation in (nn.ReLU, nn.Tanh):
+
+            @register_model(name="skpadim_test_network")
+            def build(weights=None, activation=activation):
+                return nn.Sequential(nn.Conv2d(3, 4, 3), activation())
+
+            transformer = features("skpadim_test_network", tmp_path, layers=["1"]).fit(PHOTOS)
+            with pytest.warns(UserWarning, match="not torchvision's own"):
+                found = transformer.transform(PHOTOS).levels[0]
+            assert (found.min() < 0) == (activation is nn.Tanh)
+            del BUILTIN_MODELS["skpadim_test_network"]
+    finally:
+        BUILTIN_MODELS.pop("skpadim_test_network", None)
+
+
+class Tied(nn.Module):
+    """A network whose last convolution has the weights of another."""
+
+    def __init__(self, tied):
+        super().__init__()
+        self.a, self.b, self.c, self.d = (nn.Conv2d(n_in, 8, 3, padding=1) for n_in in (3, 8, 8, 8))
+        self.d.weight = getattr(self, tied).weight
+
+    def forward(self, x):
+        return self.d(self.c(self.b(self.a(x))))
+
+
+class View(nn.Module):
+    """A network in which an activation overwrites part of what a layer gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3), nn.Conv2d(12, 8, 3)
+        self.r = nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = self.r(x[:, :4])
+        return self.b(torch.cat([x, y], 1))
+
+
+def drawn(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return make()
+
+
+def test_tied_weights_are_known_by_what_they_are_tied_to(tmp_path):
+    for tied in ("b", "c"):
+        network = drawn(lambda tied=tied: Tied(tied))
+        found = features(network, tmp_path, layers=["d"]).fit_transform(PHOTOS)
+        assert_same(found, features(network, layers=["d"]).fit_transform(PHOTOS))
+
+
+def test_layers_that_others_overwrite_are_not_gone_on_from(tmp_path):
+    network = drawn(View)
+    for layers in (["a"], ["r"], ["r", "b"], ["a", "r", "b"]):
+        found = features(network, tmp_path, layers=layers).fit_transform(PHOTOS)
+        assert_same(found, features(network, layers=layers).fit_transform(PHOTOS))
+
+
+def test_what_becomes_of_a_module_later_is_not_what_was_fitted(tmp_path):
+    network = between(nn.ReLU())
+    transformer = features(network, tmp_path, layers=["1"]).fit(PHOTOS)
+    network[1] = nn.Tanh()
+    for later in (transformer, pickle.loads(pickle.dumps(transformer))):
+        found = later.transform(PHOTOS)
+        assert_same(found, features(between(nn.ReLU()), layers=["1"]).fit_transform(PHOTOS))
+    found = features(between(nn.ReLU()), tmp_path, layers=["1"]).fit_transform(PHOTOS)
+    assert found.levels[0].min() == 0
 
 
 def test_module_that_cannot_be_copied_is_named(tmp_path):
