@@ -57,23 +57,22 @@ html_theme_options = {
     "footer_end": [],
 }
 
-# Examples that take --data need photos and weights; they run where this folder of them is named.
+# Examples that take --data need photos and weights; they run where there is a folder of them, as tests do.
 _EXAMPLES = Path(__file__).parents[1] / "examples"
-_DATA = os.environ.get("SKPADIM_DATA")
+_DATA = Path(os.environ.get("SKPADIM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 def _runs_here(example: Path) -> bool:
-    return _DATA is not None or '"--data"' not in example.read_text(encoding="utf-8")
+    return _DATA.is_dir() or '"--data"' not in example.read_text(encoding="utf-8")
 
 
 def _arguments(_gallery: dict[str, Any], script: dict[str, Any]) -> list[str]:
     """Return what an example's command line holds when the gallery runs it."""
     if '"--data"' not in Path(script["src_file"]).read_text(encoding="utf-8"):
         return []
-    data = Path(_DATA)
     return [
-        *("--data", str(data / "magnetic_tile")),
-        *("--weights", str(data / "squeezenet1_0_imagenet.pth")),
+        *("--data", str(_DATA / "magnetic_tile")),
+        *("--weights", str(_DATA / "squeezenet1_0_imagenet.pth")),
         *("--output", str(Path(gettempdir()) / "magnetic_tile.png")),
     ]
 

@@ -319,6 +319,7 @@ def load_shanghaitech(root: str | os.PathLike[str]) -> Bunch:
     Bunch
         As of `make_inspection_images` with a folder, but that the masks in ``masks_test`` are
         `FrameMask`, or None for a frame without an anomaly; `skpadim.metrics` takes both.
+        The labels of the frames decide: pixel masks of frames labelled as normal are left aside.
         Sorted by video, then by frame number. ``defects_test`` is "good" or "anomaly".
         ``DESCR`` names source and licence.
 

@@ -187,6 +187,19 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was saved; refuse steps of other types, which are no fitted detector's."""
+        super().__setstate__(state)
+        if not hasattr(self, "pipeline_"):
+            return
+        expected = (Pipeline, *_STEPS)
+        found = type(self.pipeline_), *(type(step) for _, step in getattr(self.pipeline_, "steps", []))
+        if found != expected:
+            raise ValueError(
+                f"pipeline_ holds {[kind.__name__ for kind in found]}, expected "
+                f"{[kind.__name__ for kind in expected]}: somebody changed the file. Do not use it."
+            )
+
     def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
         """Make the three steps, each with the detector's parameters that it has."""
         seed = draw_seed(self.random_state)

@@ -187,6 +187,22 @@ def test_swapped_types_are_refused(detector, place, name):
         skops_io.loads(data, trusted=TRUSTED_TYPES)
 
 
+# Within pipeline_ the Pipeline and the three steps: by types that are trusted, too.
+@pytest.mark.parametrize("place", range(1, 5))
+@pytest.mark.parametrize(
+    "name", ["skpadim.projections.SemiOrthogonalProjection", "sklearn.linear_model._base.LinearRegression"]
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")
+def test_steps_of_other_trusted_types_are_refused(detector, place, name):
+    def swap(schema):
+        node = nodes(schema, "ObjectNode")[place]
+        node["__module__"], node["__class__"] = name.rsplit(".", 1)
+
+    data = rewritten(skops_io.dumps(detector), swap)
+    with pytest.raises(ValueError, match="somebody changed the file"):
+        skops_io.loads(data, trusted=TRUSTED_TYPES)
+
+
 def test_functions_put_in_place_of_a_parameter_are_refused(detector, tmp_path):
     """A file that would make a folder when loaded."""
     trap = tmp_path / "trap"

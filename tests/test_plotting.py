@@ -235,6 +235,8 @@ def test_style_and_axes_are_the_callers(drawn):
     ("change", "message"),
     [
         ({"threshold": np.nan}, "threshold is nan"),
+        ({"threshold": None}, "threshold is None, expected a finite number"),
+        ({"segments": [np.full((20, 30), 0.5), np.zeros((16, 12))]}, "other values than True and False"),
         ({"maps": [np.ones((20, 30))]}, "maps holds 1, expected one per image: 2"),
         (
             {"maps": [np.ones((20, 30)), np.ones((4, 4))]},
@@ -247,6 +249,7 @@ def test_style_and_axes_are_the_callers(drawn):
         ({"y": [1, 0]}, r"y\[1\] is 0, expected \+1 for a good or -1"),
         ({"y": [True, False]}, r"y\[0\] is True, expected \+1"),
         ({"ax": np.empty((3, 2), dtype=object)}, r"ax has shape \(3, 2\), expected \(2, 2\)"),
+        ({"ax": np.empty((4, 1), dtype=object)}, r"ax has shape \(4, 1\), expected \(2, 2\)"),
         ({"images": np.zeros((4, 4))}, "single image"),
     ],
 )
@@ -267,7 +270,10 @@ def test_displays_need_a_fitted_detector(line):
     for display in (AnomalyMapDisplay, ScoreDisplay):
         with pytest.raises(NotFittedError):
             display.from_estimator(PaDiMDetector(), photos.X_test, photos.y_test)
-    with pytest.raises(TypeError, match="estimator is a Ridge, which has no anomaly_map"):
+    gaussian = PatchGaussian().fit(np.random.default_rng(0).normal(size=(30, 3, 4, 4)))
+    with pytest.raises(TypeError, match="estimator is a PatchGaussian, which draws no anomaly maps"):
+        AnomalyMapDisplay.from_estimator(gaussian, photos.X_test)
+    with pytest.raises(TypeError, match="estimator is a Ridge, which draws no anomaly maps of images"):
         from sklearn.linear_model import Ridge
 
         AnomalyMapDisplay.from_estimator(Ridge(), photos.X_test)

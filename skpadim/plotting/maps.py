@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -91,6 +92,8 @@ class AnomalyMapDisplay:
             # In float64, as predict compares.
             segments = [single.astype(np.float64) > self.threshold for single in self.maps]
         self.segments = self._check_like_images("segments", segments)
+        if not all(np.isin(single, (0, 1)).all() for single in self.segments):
+            raise ValueError("segments holds other values than True and False, which mark pixels or do not.")
         self.masks = None
         if masks is not None:
             # Where a map is NaN the defect is true all the same.
@@ -143,10 +146,11 @@ class AnomalyMapDisplay:
             If an image cannot be read, or ``y`` or ``masks`` do not match the images.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        if not (hasattr(estimator, "anomaly_map") and hasattr(estimator, "segment")):
+        draws = getattr(estimator, "anomaly_map", None)
+        if draws is None or "original_size" not in inspect.signature(draws).parameters:
             raise TypeError(
-                f"estimator is a {type(estimator).__name__}, which has no anomaly_map and segment; pass a "
-                "PaDiMDetector (of a search, its best_estimator_)."
+                f"estimator is a {type(estimator).__name__}, which draws no anomaly maps of images; pass "
+                "a PaDiMDetector (of a search, its best_estimator_)."
             )
         images = _decode(X)  # Once for all three.
         maps = estimator.anomaly_map(images, original_size=True)
@@ -239,6 +243,7 @@ class AnomalyMapDisplay:
             ScalarMappable(norm, _over_grey(cmap, alpha)),
             ax=list(self.ax_[:, 1]),
             aspect=30,
+            panchor=False,  # Narrow photos stay in the middle, as on the left.
             extend="both" if any((single < norm.vmin).any() for single in self.maps) else "max",
             label="anomaly map (line: threshold)",
         )
@@ -284,7 +289,7 @@ class AnomalyMapDisplay:
                 raise ValueError("ax has a free position and cannot be divided; make it by plt.subplots().")
             ax.set_axis_off()
             axes = place.subgridspec(*shape, height_ratios=ratios).subplots(squeeze=False)
-        elif np.size(ax) == np.prod(shape):
+        elif np.shape(ax) == shape or (len(self.images) == 1 and np.size(ax) == 2):
             axes = np.reshape(ax, shape)
         else:
             raise ValueError(f"ax has shape {np.shape(ax)}, expected {shape}: a photo and a map per image.")

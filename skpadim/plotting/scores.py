@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -188,8 +189,8 @@ class ScoreDisplay:
 
 def check_threshold(threshold: float) -> float:
     """Return a threshold as a float; refuse one that is not finite."""
-    if not np.isfinite(threshold):
-        raise ValueError(f"threshold is {threshold}, expected a finite number.")
+    if not isinstance(threshold, Real) or not np.isfinite(threshold):
+        raise ValueError(f"threshold is {threshold!r}, expected a finite number.")
     return float(threshold)
 
 
