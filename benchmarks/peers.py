@@ -75,7 +75,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="numbers of images to fit on")
     add("--contenders", nargs="+", choices=list(MODULES), default=list(MODULES))
-    add("--repeats", type=int, default=3, help="turns")
+    add("--repeats", type=int, default=3, help="turns of fits")
+    add("--score-repeats", type=int, default=5, help="turns of scores")
     add("--backbone", choices=list(BACKBONES), default="resnet18")
     add("--n-channels", type=int, help="default: the paper's, 100 or 550")
     add("--image-size", type=int, default=224)
@@ -186,14 +187,14 @@ def score_in_turns(
     fitted = {name: process for name, process in running.items() if not results.failed(name, f"fit {size}")}
     base = compare(fitted, options, results)
     for measure, call in MEASURES.items():
-        for turn in range(options.repeats + 1):
+        for turn in range(options.score_repeats + 1):
             for name, process in fitted.items():
                 # The first run warms up.
                 record(results if turn else Results(), name, measure, process, call, options.cap)
     for name, process in fitted.items():
         record(results, name, "peak", process, ("peak",), options.cap)
         record(results, name, "whole peak", process, ("whole_peak",), options.cap)
-        if name != "trunk":
+        if not name.startswith("trunk"):
             record(results, name, "disk", process, ("size_on_disk",), options.cap)
     return base
 
@@ -202,7 +203,7 @@ def compare(fitted: dict[str, Process], options: argparse.Namespace, results: Re
     """Record the largest relative differences of distances, from the reference's or else skpadim's."""
     found = {}
     for name, process in fitted.items():
-        if name != "trunk":
+        if not name.startswith("trunk"):
             try:
                 found[name] = np.load(process.call("distances", cap=options.cap))
             except FailedError as error:

@@ -16,7 +16,8 @@ NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
   last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. skpadim's trunk is cut to
   the kept channels as well, takes a batch a few images at a time (see "What paid"), and for single images
-  packs the weights of its convolutions: so a ratio may be below one.
+  packs the weights of its convolutions: so a ratio may be below one. "trunk split" takes eight images at a
+  time.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
@@ -57,9 +58,13 @@ class Results:
     def median(self, name: str, measure: str) -> float:
         return statistics.median(self.values[name, measure])
 
-    def ratio(self, name: str, measure: str, to: str) -> float | None:
+    def ratios(self, name: str, measure: str, to: str) -> list[float]:
+        """Return the ratio to another contender's value in every turn."""
         pairs = zip(self.values.get((name, measure), []), self.values.get((to, measure), []), strict=False)
-        ratios = [value / base for value, base in pairs]
+        return [value / base for value, base in pairs]
+
+    def ratio(self, name: str, measure: str, to: str) -> float | None:
+        ratios = self.ratios(name, measure, to)
         return statistics.median(ratios) if ratios else None
 
     def cell(self, name: str, measure: str, form: str, scale: float = 1.0) -> str:
@@ -70,10 +75,13 @@ class Results:
         return format(scale * self.median(name, measure), form)
 
     def timed_cell(self, name: str, measure: str, form: str, scale: float = 1.0) -> str:
-        """Return a time and, in brackets, its ratio to the trunk's."""
+        """Return a time and, in brackets, its ratio to the trunk's: the median, and the turns' extremes."""
         cell = self.cell(name, measure, form, scale)
-        ratio = None if self.failed(name, measure) else self.ratio(name, measure, "trunk")
-        return cell if ratio is None or name == "trunk" else f"{cell} ({ratio:.2f})"
+        ratios = [] if self.failed(name, measure) else self.ratios(name, measure, "trunk")
+        if not ratios or name == "trunk":
+            return cell
+        spread = f"; {min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else ""
+        return f"{cell} ({statistics.median(ratios):.2f}{spread})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -118,7 +126,7 @@ def peers_against_skpadim(results: Results, names: Sequence[str], sizes: Sequenc
     rows = []
     for name in names:
         ratios = [results.ratio(name, measure, "skpadim") for measure in measures]
-        if name not in ("trunk", "skpadim") and any(ratios):
+        if name != "skpadim" and not name.startswith("trunk") and any(ratios):
             rows.append([name, *("-" if ratio is None else f"{ratio:.1f}" for ratio in ratios)])
     return table(["times skpadim's", *heads], rows) if rows else []
 
@@ -128,7 +136,7 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
     parts = [
         ["# Beside every peer"],
         [f"Made by `{command()}` on {machine()}. {setting}"],
-        ["In brackets: the ratio to the trunk alone."],
+        ["In brackets: the ratio to the trunk alone in the same turn, its median and extremes."],
         fit_table(results, names, sizes),
         [*score_table(results, names)],
         peers_against_skpadim(results, names, sizes),

@@ -16,7 +16,8 @@ peers = pytest.importorskip("peers", reason=_REASON)
 processes = pytest.importorskip("peers_processes", reason=_REASON)
 reporting = pytest.importorskip("peers_report", reason=_REASON)
 
-TINY = ["--sizes", "8", "--image-size", "64", "--n-channels", "20", "--repeats", "1", "--threads", "1"]
+TINY = ["--sizes", "8", "--image-size", "64", "--n-channels", "20", "--threads", "1"]
+TINY += ["--repeats", "1", "--score-repeats", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def rows_of(text, head):
 def test_every_contender_without_an_environment_fills_its_row(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(peers, "N_DRAWN_FILES", 1)
     output = tmp_path / "peers.md"
-    names = ["trunk", "skpadim", "reference"]
+    names = ["trunk", "trunk split", "skpadim", "reference"]
     peers.main([*TINY, "--contenders", *names, "--output", str(output)])
     text = output.read_text()
     assert text in capsys.readouterr().out
@@ -118,5 +119,5 @@ def test_ratios_are_of_the_same_turn():
     for trunk, own in ((1.0, 2.0), (10.0, 30.0), (2.0, 2.0)):
         results.add("trunk", "score", trunk)
         results.add("skpadim", "score", own)
-    assert results.timed_cell("skpadim", "score", ".1f") == "2.0 (2.00)"
+    assert results.timed_cell("skpadim", "score", ".1f") == "2.0 (2.00; 1.00 to 3.00)"
     assert_allclose(results.ratio("trunk", "score", "skpadim"), 0.5)
