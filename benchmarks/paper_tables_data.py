@@ -152,7 +152,13 @@ def see(
         for batch in batches
         for index, pixels in enumerate(batch.pixels, batch.start)
     ]
-    return np.stack(seen)
+    # Photos of 16 bits are floats in [0, 1]; where there are some, all are.
+    in_bytes = all(photo.dtype == np.uint8 for photo in seen)
+    return np.stack(seen if in_bytes else [_as_floats(photo) for photo in seen])
+
+
+def _as_floats(photo: NDArray[np.uint8 | np.float32]) -> NDArray[np.float32]:
+    return photo / np.float32(255) if photo.dtype == np.uint8 else photo
 
 
 def see_mask(mask: Mask, image_size: int, crop_size: int, placement: Placement) -> Mask:

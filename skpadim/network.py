@@ -99,7 +99,7 @@ class Network:
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
     def _trunk_for(self, channels: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> _TrunkAtWork:
-        """Return the trunk that computes these channels alone, or all; the last two are kept.
+        """Return the trunk that computes these channels alone, or all; the last two made are kept.
 
         Two: one to score with, and that of all channels, which a transformer returns.
         """
@@ -126,7 +126,7 @@ class Network:
             return self._in_order(trunk(*(level.to(self._device, self.dtype) for level in known.values())))
 
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
-        """Run once, on a black image of this height and width, to see what the layers give.
+        """Run once, on a grey image of this height and width, to see what the layers give.
 
         Returns
         -------
@@ -147,9 +147,10 @@ class Network:
                 f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
             ) from error
         (output,) = (node for node in self._trunk.graph.nodes if node.op == "output")
+        nodes = cast("Mapping[str, Node]", output.args[0])
         shapes = []
-        for layer, node in cast("Mapping[str, Node]", output.args[0]).items():
-            shape = seen.get(node.name)
+        for layer in self.layers:
+            shape = seen.get(nodes[layer].name)
             if shape is None or len(shape) != 4:
                 raise ValueError(
                     f"layers: {layer!r} gives {shape or 'no tensor'}; PaDiM needs layers that give feature "
