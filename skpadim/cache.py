@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import mmap
 import operator
 import os
@@ -297,10 +298,12 @@ def _content(value: object, name: str) -> object:
     """Return all of a tensor, of which a ``repr`` shows some numbers, and the name of a function."""
     if isinstance(value, Tensor):
         return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    if callable(value) and hasattr(value, "__qualname__") and _is_torchs(value):
+    if inspect.isroutine(value) and not inspect.ismethod(value) and value.__module__ and _is_torchs(value):
         return value.__module__, value.__qualname__
-    # Neither the tensors inside of others nor what stands at an address can be told apart.
-    if "tensor(" in repr(value) or " at 0x" in repr(value):
+    if isinstance(value, tuple | list):
+        return tuple(_content(each, name) for each in value)
+    # Of anything else a ``repr`` may hide what it does.
+    if not isinstance(value, int | float | complex | str | bytes | torch.dtype | torch.device | None):
         raise UnknownNetworkError(f"nobody knows what its attribute {name!r} does")
     return value
 

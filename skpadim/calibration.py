@@ -104,7 +104,7 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
     >>> conformal_threshold(np.arange(1.0, 20.0), 0.05)
     19.0
     """
-    n = len(loo_scores)
+    n, false_alarm_rate = len(loo_scores), float(false_alarm_rate)
     # Compared as p-values are, so that both agree to the last bit, for 1/3 as for 0.29.
     n_above = round(false_alarm_rate * (n + 1))
     if n_above / (n + 1) > false_alarm_rate:

@@ -26,8 +26,11 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
         If a layer gives something else.
     """
     network = Network(build_trunk(module, layers, None, seed=0), layers, torch.device("cpu"), None)
-    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    first, second = images.split(1)
+    # Unlike each other, lest statistics of a batch be the same as of each image: bright, dark, and flat.
+    images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    images[1] *= 0.2
+    images[2] = 0.7
+    first, *others = images.split(1)
     called = _call(module, layers, normalised_pixels(first, network.dtype))
     whole = network.levels(first)
     some = [np.arange(0, level.shape[1], 2) for level in whole]
@@ -44,10 +47,12 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
         together = network.levels(images)
     except RuntimeError as error:
         raise ValueError(
-            f"backbone {type(module).__name__} takes one image, and fails on two ({error}). Let it take "
+            f"backbone {type(module).__name__} takes one image, and fails on several ({error}). Let it take "
             "batches of any size."
         ) from error
-    for layer, both, *alone in zip(layers, together, whole, network.levels(second), strict=True):
+    for layer, both, *alone in zip(
+        layers, together, whole, *(network.levels(other) for other in others), strict=True
+    ):
         if not _near(both, torch.cat(alone)):
             raise ValueError(
                 f"backbone {type(module).__name__}: layer {layer!r} gives for an image alone something else "

@@ -151,6 +151,11 @@ def test_too_few_scores_are_warned_of(rate, needed):
             assert conformal_threshold(np.arange(needed - 1.0), rate) == needed - 2
 
 
+def test_rates_of_half_precision_are_rates():
+    scores = np.arange(100_000.0)
+    assert conformal_threshold(scores, np.float16(0.1)) == conformal_threshold(scores, float(np.float16(0.1)))
+
+
 def test_expected_false_alarm_rate_is_told():
     with pytest.warns(UserWarning, match="rate to expect is 0.25"):
         conformal_threshold(np.arange(3.0), 0.05)

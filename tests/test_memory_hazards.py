@@ -192,8 +192,9 @@ def encoder(activation):
         (Wrapped, Wrapped),
         (lambda: excited(torch.sigmoid), lambda: excited(torch.tanh)),
         (lambda: encoder(lambda x: x), lambda: encoder(lambda x: 2 * x)),
+        (lambda: encoder(nn.Hardtanh(-1, 1).forward), lambda: encoder(nn.Hardtanh(-3, 3).forward)),
     ],
-    ids=["hook", "parametrisation", "wrapped", "below a leaf", "attribute"],
+    ids=["hook", "parametrisation", "wrapped", "below a leaf", "attribute", "method"],
 )
 def test_what_nobody_can_tell_from_others_is_not_kept(one, other, tmp_path, monkeypatch):
     for make, factor in ((one, 1.0), (other, 3.0)):

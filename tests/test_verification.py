@@ -175,9 +175,11 @@ class Mixing(nn.Module):
         lambda net, y: y - y.mean((0, 2, 3), keepdim=True),
         lambda net, y: y - y[:1],
         lambda net, y: torch.roll(y, 1, 0),
+        lambda net, y: torch.roll(y, 2, 0),
+        lambda net, y: y / y.std(),
         lambda net, y: y * y.shape[0],
     ],
-    ids=["norm", "mean", "first", "roll", "number"],
+    ids=["norm", "mean", "first", "roll", "roll by two", "spread", "number"],
 )
 def test_networks_that_mix_the_images_of_a_batch_are_refused(mix):
     transformer = CNNFeatureTransformer(
@@ -197,5 +199,5 @@ def test_network_that_takes_one_image_alone_is_refused():
             return self.last(self.first(x).reshape(1, 3, 16, 16))
 
     transformer = CNNFeatureTransformer(Single(), layers=["last"], weights=None, image_size=16, device="cpu")
-    with pytest.raises(ValueError, match="fails on two"):
+    with pytest.raises(ValueError, match="fails on several"):
         transformer.fit(PHOTOS)
