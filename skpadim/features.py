@@ -158,7 +158,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         ------
         ValueError
             If X holds no images, a layer or backbone is unknown, the weights do not fit, or a module, once
-            traced, gives something else than when it is called.
+            traced, gives something else than when it is called, or mixes the images of a batch.
         """
         check_images(X)
         if self.memory is not None:
@@ -169,10 +169,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         build = functools.partial(self._build, seed)
         with NETWORK_LOCK:
             self._network_digest = None
-            if self.memory is not None:
-                with contextlib.suppress(
-                    UnknownNetworkError
-                ):  # of which a warning comes with the first image
+            # Of a network that nobody can tell from others a warning comes with the first image.
+            with contextlib.suppress(UnknownNetworkError):
+                if self.memory is not None:
                     self._network_digest = network_digest(self.backbone, self.weights, seed)
             if self._network_digest is None:
                 built = build()

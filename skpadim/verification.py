@@ -15,27 +15,31 @@ from .network import Network, normalised_pixels
 
 
 def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> None:
-    """Compare the network made of a module with the module itself, called on an image of this size.
+    """Compare the network made of a module with the module itself, and images alone with images in a batch.
 
     torch.fx does not see everything that Python and torch allow: writes through views, say. torchvision's own
-    networks need no such check. Layers that are no modules are not compared.
+    networks need no such check. Layers that are no modules are not compared with the module.
 
     Raises
     ------
     ValueError
-        If a layer gives something else.
+        If a layer gives something else, or an image another result among others than alone.
     """
     network = Network(build_trunk(module, layers, None, seed=0), layers, torch.device("cpu"), None)
     # Unlike each other, lest statistics of a batch be the same as of each image: bright, dark, and flat.
     images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0))
     images[1] *= 0.2
     images[2] = 0.7
-    first, *others = images.split(1)
-    called = _call(module, layers, normalised_pixels(first, network.dtype))
-    whole = network.levels(first)
+    _check_traced(module, network, images[:1])
+    _check_alone(module, network, images)
+
+
+def _check_traced(module: nn.Module, network: Network, image: Tensor) -> None:
+    called = _call(module, network.layers, normalised_pixels(image, network.dtype))
+    whole, again = network.levels(image), network.levels(image)
     some = [np.arange(0, level.shape[1], 2) for level in whole]
-    again, chosen = network.levels(first), network.levels(first, some)
-    for layer, *levels, index in zip(layers, whole, again, chosen, some, strict=True):
+    chosen = network.levels(image, some)
+    for layer, *levels, index in zip(network.layers, whole, again, chosen, some, strict=True):
         # A module may be called several times, of which a layer is one.
         if called[layer] and not any(_agree(levels, output, index) for output in called[layer]):
             raise ValueError(
@@ -43,6 +47,10 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
                 "traced it. Let its forward overwrite no views, constants or buffers (y = y + 1 instead of "
                 "y[:] += 1), and be the same at every call."
             )
+
+
+def _check_alone(module: nn.Module, network: Network, images: Tensor) -> None:
+    alone = [network.levels(image) for image in images.split(1)]
     try:
         together = network.levels(images)
     except RuntimeError as error:
@@ -50,10 +58,8 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
             f"backbone {type(module).__name__} takes one image, and fails on several ({error}). Let it take "
             "batches of any size."
         ) from error
-    for layer, both, *alone in zip(
-        layers, together, whole, *(network.levels(other) for other in others), strict=True
-    ):
-        if not _near(both, torch.cat(alone)):
+    for layer, found, *singles in zip(network.layers, together, *alone, strict=True):
+        if not _near(found, torch.cat(singles)):
             raise ValueError(
                 f"backbone {type(module).__name__}: layer {layer!r} gives for an image alone something else "
                 "than for the image among others. Let it treat each image by itself (no statistics of a "
@@ -84,9 +90,8 @@ def _agree(levels: Sequence[Tensor], expected: Tensor, index: np.ndarray) -> boo
 
 def _near(found: Tensor, expected: Tensor) -> bool:
     """Whether two are the same but for rounding; what is not finite is refused later, and in other words."""
-    tolerance = 1e-3 if torch.finfo(expected.dtype).bits >= 32 else 0.1
     if not expected.isfinite().all():
         return True
-    return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance * float(
-        expected.abs().max()
-    )
+    tolerance = 1e-3 if torch.finfo(expected.dtype).bits >= 32 else 0.1
+    largest = float(expected.abs().max())
+    return found.shape == expected.shape and float((found - expected).abs().max()) <= tolerance * largest
