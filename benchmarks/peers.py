@@ -6,7 +6,7 @@ The trunk alone, skpadim, anomalib, AnomaVision, and the formulas of the first p
 NumPy and SciPy. Each works in a process of its own, on the same drawn photos, with the same random weights,
 channels and number of threads, in turns. The two libraries are installed from the registry by uv, once, into
 environments of their own; no weights are downloaded. Whoever fails, takes too long for a cell or needs too
-much memory says so in its row. Linux only. About a quarter of an hour on two quiet cores.
+much memory says so in its row. Linux only. About twenty minutes on two quiet cores.
 
     python benchmarks/peers.py --backbone wide_resnet50_2 --sizes 512 --contenders trunk skpadim \\
         --repeats 1 --cap 900

@@ -22,6 +22,9 @@ from peers_contenders import MODULES, shared
 # Images scored one by one in a run, and images whose distances are compared.
 N_SINGLE = 16
 N_COMPARED = 4
+# A call is repeated so many times in a turn, or until so many seconds have passed.
+MOST_CALLS = 7
+LONG_ENOUGH_SECONDS = 4
 
 
 class Worker:
@@ -54,7 +57,7 @@ class Worker:
 
     def score(self) -> float:
         images = self.contender.prepare(self.test)
-        return seconds(lambda: self.contender.score(images)) / len(self.test)
+        return median_seconds(lambda: self.contender.score(images)) / len(self.test)
 
     def score_singly(self) -> float:
         images = [self.contender.prepare(self.test[[index]]) for index in range(N_SINGLE)]
@@ -62,7 +65,7 @@ class Worker:
 
     def score_files(self, kind: str) -> float:
         paths = sorted((self.setting.folder / kind).iterdir())
-        return seconds(lambda: self.contender.score_files(paths)) / len(paths)
+        return median_seconds(lambda: self.contender.score_files(paths)) / len(paths)
 
     def peak(self) -> int:
         """Return the largest memory so far, above imports and photos, in megabytes."""
@@ -92,6 +95,14 @@ def seconds(function: Callable[[], object]) -> float:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter() - start
+
+
+def median_seconds(function: Callable[[], object]) -> float:
+    """Call a function several times, a long one less often, and return what it takes in the median."""
+    taken: list[float] = []
+    while len(taken) < MOST_CALLS and sum(taken) < LONG_ENOUGH_SECONDS:
+        taken.append(seconds(function))
+    return statistics.median(taken)
 
 
 def memory(field: str) -> int:
