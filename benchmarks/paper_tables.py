@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def settings_of(options: argparse.Namespace, protocol: str, category: str, photo
         **{name: getattr(options, name) for name in SETTINGS},
         "weights": weights,
         "photos": hashlib.sha256(repr((stamps, photos.y_test.tolist())).encode()).hexdigest(),
-        "skpadim": skpadim.__version__,
+        "code": _digest_of_code(),
+        "versions": [version(name) for name in ("torch", "torchvision", "scikit-learn", "pillow")],
     }
 
 
@@ -225,6 +227,14 @@ def looks(
             seen = [see_mask(mask, size, crop, at) for mask, at in zip(masks, tested, strict=True)]
             features = train, test, seen
         yield seed, *features
+
+
+def _digest_of_code() -> str:
+    """Return a digest of all code that a result depends on: a changed one computes anew."""
+    package, here = Path(skpadim.__file__).parent, Path(__file__)
+    own = [here.with_name(name) for name in ("paper_tables_data.py", "paper_tables_models.py")]
+    sources = [*sorted(package.rglob("*.py")), here, *own]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _stamp(path: str) -> tuple[str, int, int]:

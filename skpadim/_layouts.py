@@ -84,7 +84,7 @@ def read_mask(mask: str | os.PathLike[str] | FrameMask | None) -> NDArray[np.boo
     Raises
     ------
     ValueError
-        If the file cannot be read as an image.
+        If the file cannot be read as an image, or is a JPEG, whose black is not 0 everywhere.
 
     Examples
     --------
@@ -191,6 +191,10 @@ def read_own_folder(root: Path) -> Photos:
 
 def _tested(root: Path, good: str, masks: Path | None) -> Iterator[Photo]:
     for folder in _subfolders(root / "test", f"a folder {good!r} and one for each defect"):
+        if folder.name.lower() == good != folder.name:
+            raise ValueError(
+                f"{str(folder)!r} would be a defect so named; rename it to {good!r} if its parts are good."
+            )
         photos = _images(folder, "photos to test on")
         if folder.name == good:
             yield from map(Photo, photos)
@@ -203,7 +207,10 @@ def _tested(root: Path, good: str, masks: Path | None) -> Iterator[Photo]:
 
 def _masks_of(photos: list[Path], folder: Path) -> list[Path]:
     """Find the mask of each photo: a file of the photo's name, or that and ``_mask``."""
-    by_name = {path.stem: path for path in _images(folder, f"the masks of {str(photos[0].parent)!r}")}
+    masks = _images(folder, f"the masks of {str(photos[0].parent)!r}")
+    for paths in (photos, masks):
+        _refuse_twins(paths, "A mask belongs to the photo of its name")
+    by_name = {path.stem: path for path in masks}
     found = [by_name.get(f"{photo.stem}_mask", by_name.get(photo.stem)) for photo in photos]
     lacking = [photo for photo, mask in zip(photos, found, strict=True) if mask is None]
     if lacking:
@@ -215,15 +222,30 @@ def _masks_of(photos: list[Path], folder: Path) -> list[Path]:
     return [mask for mask in found if mask is not None]
 
 
+def _refuse_twins(paths: Iterable[Path], why: str) -> None:
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise ValueError(
+                f"{other.name!r} and {path.name!r} in {str(path.parent)!r} have one name. {why}: rename or "
+                "remove one."
+            )
+
+
 def read_visa(root: Path, category: str) -> Photos:
     """Read the photos of a category that VisA's split into one class names."""
     split = root / "split_csv" / "1cls.csv"
     train: list[Path] = []
     test: list[Photo] = []
+    lines: dict[Path, int] = {}
     for line, row in _visa_rows(split):
         if row["object"] != category:
             continue
         path, kind = root / row["image"], (row["split"], row["label"])
+        if lines.setdefault(path, line) != line:
+            both = f"lines {lines[path]} and {line}"
+            raise ValueError(f"{both} of {str(split)!r} name one photo, {row['image']!r}; keep one of them.")
         if kind == ("train", "normal"):
             train.append(path)
         elif kind == ("test", "normal"):

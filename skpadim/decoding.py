@@ -92,9 +92,15 @@ def decode_mask(path: Path, name: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        As `decode`; also if part of the mask is transparent and all else black, where either may be meant.
+        As `decode`; also if part of the mask is transparent and all else black, where either may be meant,
+        and of a JPEG, whose black is not 0 everywhere.
     """
     with _named_errors(name), _opened(path) as image:
+        if image.format == "JPEG":
+            raise ValueError(
+                "a JPEG changes the values of a mask. Save masks as PNG; of one that there is by "
+                "Image.open(path).convert('L').point(lambda grey: 255 * (grey > 127)).save('mask.png')."
+            )
         first_colour = (image.getpalette() or [])[:3]  # nothing without a palette
         as_it_is = len(image.getbands()) == 1 and not any(first_colour)
         values = np.asarray(image) if as_it_is else _as_greys(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -306,6 +307,7 @@ def test_visa_without_split(visa):
             "pcb1,train,anomaly",
             "line 9 .* is 'pcb1,train,anomaly,.*; expected train,normal",
         ),
+        ("Anomaly/001.JPG", "Anomaly/000.JPG", r"lines 10 and 11 .* one photo, 'pcb1/.*/Anomaly/000.JPG'"),
         (",pcb1/Data/Masks/Anomaly/001.png", ",", "line 10 .*; expected .* test,anomaly and a mask"),
         (
             "Normal/0001.JPG",
@@ -511,6 +513,22 @@ def test_masks_may_have_another_format_and_their_photo_s_name(tmp_path, suffix):
     assert names(photos.masks_test, tmp_path) == [f"ground_truth/dent/b{suffix}.bmp"]
 
 
+@pytest.mark.parametrize("twin", ["test/dent/b.bmp", "ground_truth/dent/b_mask.bmp"])
+def test_mask_that_could_be_another_s(tmp_path, twin):
+    for name in ("train/good/a.png", "test/dent/b.png", "ground_truth/dent/b_mask.png", twin):
+        write_image(tmp_path / name)
+    name = Path(twin).stem
+    with pytest.raises(ValueError, match=f"'{name}.bmp' and '{name}.png' in .* have one name.*rename"):
+        load_inspection_folder(tmp_path)
+
+
+def test_good_in_capitals_is_no_defect(tmp_path):
+    for name in ("train/good/a.png", "test/Good/b.png", "test/dent/c.png"):
+        write_image(tmp_path / name)
+    with pytest.raises(ValueError, match=r"Good' would be a defect .*rename it to 'good'"):
+        load_inspection_folder(tmp_path)
+
+
 def test_folder_of_good_photos_alone(tmp_path):
     write_image(tmp_path / "train" / "good" / "a.png")
     photos = load_inspection_folder(tmp_path)
@@ -601,6 +619,18 @@ def test_palette_that_starts_with_white(tmp_path):
     palette.putpalette([255, 255, 255, 0, 0, 0])
     palette.save(tmp_path / "mask.png")
     assert_array_equal(read_mask(tmp_path / "mask.png"), mask > 0)
+
+
+def test_mask_in_a_jpeg_says_how_to_mend_it(tmp_path):
+    path, mended = tmp_path / "mask.jpg", tmp_path / "mask.png"
+    marked = np.zeros((16, 16), dtype=np.uint8)
+    marked[5:9, 3:12] = 255
+    Image.fromarray(marked).save(path)
+    with pytest.raises(ValueError, match="a JPEG changes the values") as raised:
+        read_mask(path)
+    recipe = re.search(r"by (Image.open\(path\).*)\.save", str(raised.value)).group(1)
+    eval(recipe, {"Image": Image, "path": path}).save(mended)
+    assert_array_equal(read_mask(mended), marked > 0)
 
 
 def test_no_mask_is_none():

@@ -253,6 +253,10 @@ def test_finished_categories_are_read_and_settings_never_mix(root, tmp_path, mon
         rows = run(root, tmp_path, *others, "--categories", "bottle")
         assert seen == ["bottle"]
         assert all(row["pro"] != "12.34" for row in rows.values())
+    seen.clear()
+    monkeypatch.setattr(paper_tables, "version", lambda name: f"another {name}")
+    assert run(root, tmp_path, "--categories", "bottle")["aligned", "bottle", "random 20"]["pro"] != "12.34"
+    assert seen == ["bottle"]
 
 
 def test_changed_photo_is_another_data_set(tmp_path):
@@ -419,15 +423,15 @@ def write(path, pixels=BLACK):
 
 def test_other_data_sets(tmp_path):
     labels = np.full((8, 8), 3, dtype=np.uint8)
-    write(tmp_path / "visa/pcb1/Data/Images/Normal/0.JPG")
-    write(tmp_path / "visa/pcb1/Data/Images/Anomaly/0.JPG")
+    for photo in ("Normal/0.JPG", "Normal/1.JPG", "Anomaly/0.JPG"):
+        write(tmp_path / "visa/pcb1/Data/Images" / photo)
     write(tmp_path / "visa/pcb1/Data/Masks/Anomaly/0.png", labels)
-    split = "object,split,label,image,mask\npcb1,{0},normal,pcb1/Data/Images/Normal/0.JPG,\n"
     (tmp_path / "visa/split_csv").mkdir()
     (tmp_path / "visa/split_csv/1cls.csv").write_text(
-        split.format("train")
-        + split.format("test").split("\n")[1]
-        + "\npcb1,test,anomaly,pcb1/Data/Images/Anomaly/0.JPG,pcb1/Data/Masks/Anomaly/0.png\n"
+        "object,split,label,image,mask\n"
+        "pcb1,train,normal,pcb1/Data/Images/Normal/0.JPG,\n"
+        "pcb1,test,normal,pcb1/Data/Images/Normal/1.JPG,\n"
+        "pcb1,test,anomaly,pcb1/Data/Images/Anomaly/0.JPG,pcb1/Data/Masks/Anomaly/0.png\n"
     )
     for name in ("train/ok/0.bmp", "test/ok/0.bmp", "test/ko/1.bmp", "ground_truth/ko/1.png"):
         write(tmp_path / "btad/02" / name)
