@@ -82,10 +82,12 @@ def copied(backbone: nn.Module) -> nn.Module:
     """Return a copy of a network, or raise a ValueError that says why there is none."""
     try:
         return copy.deepcopy(backbone)
-    except RuntimeError as error:  # Of tensors that are computed from others, as pruned weights are.
+    # Of tensors that are computed from others, as pruned weights are; of compiled functions.
+    except (RuntimeError, TypeError, pickle.PickleError) as error:
         raise ValueError(
             f"backbone {type(backbone).__name__} cannot be copied ({_first_line(error)}). Make its "
-            "parametrisations permanent, by torch.nn.utils.prune.remove or remove_weight_norm, say."
+            "parametrisations permanent, by torch.nn.utils.prune.remove or remove_weight_norm, say, and hold "
+            "no compiled functions as attributes."
         ) from error
 
 
@@ -205,9 +207,14 @@ def _load(trunk: nn.Module, known: Set[str], state: Mapping[str, Tensor], where:
     trunk.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
 
 
-def _cut(model: nn.Module, layers: Sequence[str]) -> GraphModule:
-    """Cut a network behind the deepest of the layers."""
-    graph, nodes = trace_network(model)
+def layer_ends(model: nn.Module, layers: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """Return the node that ends each layer, of the nodes of a traced network by name.
+
+    Raises
+    ------
+    ValueError
+        If a layer is unknown, or two are the same.
+    """
     parents = {name[:end] for name in nodes for end in range(len(name)) if name[end] == "."}
     known = [*nodes, *sorted(parents)]
     for layer in layers:
@@ -221,9 +228,16 @@ def _cut(model: nn.Module, layers: Sequence[str]) -> GraphModule:
         same = [other for other in layers if ends[other] == end]
         if len(same) > 1:
             raise ValueError(f"layers: {', '.join(map(repr, same))} are the same output; name it once.")
+    return {layer: nodes[end] for layer, end in ends.items()}
+
+
+def _cut(model: nn.Module, layers: Sequence[str]) -> GraphModule:
+    """Cut a network behind the deepest of the layers."""
+    graph, nodes = trace_network(model)
+    ends = layer_ends(model, layers, nodes)
     for output in graph.find_nodes(op="output"):
         graph.erase_node(output)
-    graph.output({layer: nodes[end] for layer, end in ends.items()})
+    graph.output(ends)
     graph.owning_module = GraphModule(model, graph)  # knows which modules are impure
     graph.eliminate_dead_code()
     trunk = GraphModule(model, graph, type(model).__name__)  # holds what is left

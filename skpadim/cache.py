@@ -17,6 +17,7 @@ import mmap
 import operator
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -288,18 +289,22 @@ def _module_parts(module: nn.Module) -> Iterator[object]:
 
 
 def _is_torchs(code: object) -> bool:
-    """Whether a function or class is torch's, torchvision's or Python's."""
-    library, *path = str(getattr(code, "__module__", None) or "torch").split(".")
-    registered = path[:1] == ["_ops"] and path[1:] not in (["aten"], ["prims"], ["torchvision"])
-    return library in ("torch", "torchvision", "_operator", "math", "builtins") and not registered
+    """Whether a function or class is torch's, torchvision's or Python's: there under its name."""
+    module = getattr(code, "__module__", None) or "torch"
+    if module.startswith("torch._ops."):
+        return module in ("torch._ops.aten", "torch._ops.prims", "torch._ops.torchvision")
+    library = module.partition(".")[0]
+    known = library in ("torch", "torchvision", "_operator", "math", "builtins")
+    # A method of somebody's class names the module of the class that it inherits from.
+    return known and getattr(sys.modules.get(module), getattr(code, "__name__", ""), None) is code
 
 
 def _content(value: object, name: str) -> object:
     """Return all of a tensor, of which a ``repr`` shows some numbers, and the name of a function."""
     if isinstance(value, Tensor):
         return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    if inspect.isroutine(value) and not inspect.ismethod(value) and value.__module__ and _is_torchs(value):
-        return value.__module__, value.__qualname__
+    if inspect.isroutine(value) and _is_torchs(value):
+        return value.__module__, value.__name__
     if isinstance(value, tuple | list):
         return tuple(_content(each, name) for each in value)
     # Of anything else a ``repr`` may hide what it does.

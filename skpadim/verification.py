@@ -3,63 +3,76 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule, Interpreter, Node
 
-from .backbones import build_trunk, copied
+from .backbones import build_trunk, copied, layer_ends
 from .devices import own_precision
 from .network import Network, normalised_pixels
+from .tracing import trace_network
 
 
 def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> None:
     """Compare the network made of a module with the module itself, and images alone with images in a batch.
 
     torch.fx does not see everything that Python and torch allow: writes through views, say. torchvision's own
-    networks need no such check. Layers that are no modules are not compared with the module.
+    networks need no such check.
 
     Raises
     ------
     ValueError
         If a layer gives something else, or an image another result among others than alone.
     """
-    network = Network(build_trunk(module, layers, None, seed=0), layers, torch.device("cpu"), None)
+    trunk = build_trunk(module, layers, None, seed=0).cpu()
     # Unlike each other, lest statistics of a batch be the same as of each image: bright, dark, and flat.
     images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0))
     images[1] *= 0.2
     images[2] = 0.7
-    _check_traced(module, network, images[:1])
-    _check_alone(module, network, images)
+    dtype = next(trunk.parameters(), torch.empty(0)).dtype
+    with torch.inference_mode(), own_precision(torch.device("cpu")):
+        expected = _expected(module, layers, normalised_pixels(images[:1], dtype))
+        _check_traced(module, Network(copied(trunk), layers, torch.device("cpu"), None), images[:1], expected)
+        _check_alone(module, trunk, images, dtype)
 
 
-def _check_traced(module: nn.Module, network: Network, image: Tensor) -> None:
-    called = _call(module, network.layers, normalised_pixels(image, network.dtype))
+def _check_traced(
+    module: nn.Module, network: Network, image: Tensor, expected: Mapping[str, Sequence[Tensor]]
+) -> None:
     whole, again = network.levels(image), network.levels(image)
     some = [np.arange(0, level.shape[1], 2) for level in whole]
     chosen = network.levels(image, some)
     for layer, *levels, index in zip(network.layers, whole, again, chosen, some, strict=True):
         # A module may be called several times, of which a layer is one.
-        if called[layer] and not any(_agree(levels, output, index) for output in called[layer]):
-            raise ValueError(
-                f"backbone {type(module).__name__}: layer {layer!r} gives something else once torch.fx has "
-                "traced it. Let its forward overwrite no views, constants or buffers (y = y + 1 instead of "
-                "y[:] += 1), and be the same at every call."
-            )
+        if not any(_all_near(levels, [output, output, output[:, index]]) for output in expected[layer]):
+            raise _traced_wrongly(module, layer)
 
 
-def _check_alone(module: nn.Module, network: Network, images: Tensor) -> None:
-    alone = [network.levels(image) for image in images.split(1)]
+def _traced_wrongly(module: nn.Module, layer: str) -> ValueError:
+    return ValueError(
+        f"backbone {type(module).__name__}: layer {layer!r} gives something else once torch.fx has "
+        "traced it. Let its forward overwrite no views, constants or buffers (y = y + 1 instead of "
+        "y[:] += 1), and be the same at every call."
+    )
+
+
+def _check_alone(module: nn.Module, trunk: nn.Module, images: Tensor, dtype: torch.dtype) -> None:
+    alone = [trunk(normalised_pixels(image, dtype)) for image in images.split(1)]
     try:
-        together = network.levels(images)
+        together = trunk(normalised_pixels(images, dtype))
     except RuntimeError as error:
         raise ValueError(
             f"backbone {type(module).__name__} takes one image, and fails on several ({error}). Let it take "
             "batches of any size."
         ) from error
-    for layer, found, *singles in zip(network.layers, together, *alone, strict=True):
-        if not _near(found, torch.cat(singles)):
+    for layer, found in together.items():
+        if not _near(found, torch.cat([outputs[layer] for outputs in alone])):
             raise ValueError(
                 f"backbone {type(module).__name__}: layer {layer!r} gives for an image alone something else "
                 "than for the image among others. Let it treat each image by itself (no statistics of a "
@@ -67,25 +80,99 @@ def _check_alone(module: nn.Module, network: Network, images: Tensor) -> None:
             )
 
 
-def _call(module: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, list[Tensor]]:
-    """Return what those layers that are modules give, once for each time that they are called."""
-    outputs: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+def _expected(module: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, list[Tensor]]:
+    """Return what the layers give when the module is called, for each time that they are called.
+
+    What a layer gives that is no module only a graph can say: that of the whole network, from which nothing
+    is left out. It is believed if it ends as the module does.
+    """
     model = copied(module).cpu().eval()
-    modules = dict(model.named_modules())
-    for layer in modules.keys() & outputs.keys():
-        modules[layer].register_forward_hook(
-            lambda _module, _args, output, kept=outputs[layer]: kept.append(output.clone())
-        )
-    # What fails before the layers fails in the network, too, and is explained there.
-    with torch.inference_mode(), own_precision(images.device), contextlib.suppress(Exception):
-        model(images)
-    return outputs
+    graph, nodes = trace_network(model)
+    ends = layer_ends(model, layers, nodes)
+    seen = {str(node.target) for node in graph.nodes if node.op == "call_module"}
+    call = _Call(model, seen, images)
+    expected = {layer: call.outputs[layer] for layer in layers if layer in call.outputs}
+    missing = [layer for layer in layers if layer not in expected]
+    if missing:
+        whole = _WholeNetwork(GraphModule(model, graph), ends, call)
+        failure = _failure(whole.run, images)
+        if not whole.agrees or (call.failure and not failure):
+            raise _traced_wrongly(module, missing[0])
+        if not whole.outputs.keys() >= set(missing):
+            raise ValueError(
+                f"backbone {type(module).__name__} fails on images, channels last in memory "
+                f"({call.failure}). Mend it where it wants another layout, or what it does for nothing."
+            )
+        expected |= {layer: [whole.outputs[layer]] for layer in missing}
+    return expected
 
 
-def _agree(levels: Sequence[Tensor], expected: Tensor, index: np.ndarray) -> bool:
-    """Whether the first levels are what was expected, and the last some channels of it."""
-    pairs = zip(levels, [expected, expected, expected[:, index]], strict=True)
-    return all(_near(found, wanted) for found, wanted in pairs)
+class _Call:
+    """What a call of a module comes to: for each module in it, and for the last one that torch.fx sees."""
+
+    def __init__(self, model: nn.Module, seen: Set[str], images: Tensor) -> None:
+        self.outputs: dict[str, list[Tensor]] = {}
+        self.last, self.last_number = "", 0  # "" is the whole
+        self.last_tensors: list[Tensor] = []
+        self._seen, self._numbers = seen, Counter[str]()
+        with contextlib.ExitStack() as hooks:
+            for name, each in model.named_modules():
+                hooks.enter_context(each.register_forward_hook(partial(self._record, name)))
+            # What fails before the layers fails in the network, too, and is explained there.
+            self.failure = _failure(model, images)
+
+    def _record(self, name: str, _module: nn.Module, _arguments: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            self.outputs.setdefault(name, []).append(output.clone())
+        if name in self._seen or not name:
+            self._numbers[name] += 1
+            self.last, self.last_number = name, self._numbers[name]
+            self.last_tensors = [tensor.clone() for tensor in _tensors(output)]
+
+
+class _WholeNetwork(Interpreter):
+    """A whole network, run node by node to see what its layers give, and if the last call is as it was."""
+
+    def __init__(self, network: GraphModule, ends: Mapping[str, Node], call: _Call) -> None:
+        super().__init__(network)
+        self.extra_traceback = False
+        self.outputs: dict[str, Tensor] = {}
+        self.agrees = not call.last_number
+        self._layers = {end: layer for layer, end in ends.items()}
+        self._call, self._numbers = call, Counter[str]()
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        if n in self._layers:
+            self.outputs[self._layers[n]] = result.clone()
+        if n.op in ("call_module", "output"):
+            name = str(n.target) if n.op == "call_module" else ""
+            self._numbers[name] += 1
+            if (name, self._numbers[name]) == (self._call.last, self._call.last_number):
+                self.agrees = _all_near(_tensors(result), self._call.last_tensors)
+        return result
+
+
+def _failure(call: Callable[[Tensor], object], images: Tensor) -> Exception | None:
+    """Return what a call raises, if anything; it may overwrite what it takes."""
+    try:
+        call(images.clone())
+    except Exception as error:
+        return error
+    return None
+
+
+def _tensors(output: object) -> list[Tensor]:
+    """Return the tensors of numbers that an output holds."""
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    if isinstance(output, list | tuple):
+        return [tensor for each in output for tensor in _tensors(each)]
+    return [output] if isinstance(output, Tensor) and output.is_floating_point() else []
+
+
+def _all_near(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    return len(found) == len(expected) and all(map(_near, found, expected))
 
 
 def _near(found: Tensor, expected: Tensor) -> bool:

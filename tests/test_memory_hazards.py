@@ -160,6 +160,20 @@ class Wrapped(nn.Module):
         return scaled(x)
 
 
+class Doubled(torch.autograd.Function):
+    """Somebody's activation, whose ``apply`` says that it is of torch.autograd."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x / 2
+
+
 def test_sums_in_place_are_others(tmp_path):
     first, second = (network_digest(between(Adding(in_place)), None, 0) for in_place in (True, False))
     assert first != second
@@ -193,8 +207,9 @@ def encoder(activation):
         (lambda: excited(torch.sigmoid), lambda: excited(torch.tanh)),
         (lambda: encoder(lambda x: x), lambda: encoder(lambda x: 2 * x)),
         (lambda: encoder(nn.Hardtanh(-1, 1).forward), lambda: encoder(nn.Hardtanh(-3, 3).forward)),
+        (lambda: encoder(Doubled.apply), lambda: encoder(Halved.apply)),
     ],
-    ids=["hook", "parametrisation", "wrapped", "below a leaf", "attribute", "method"],
+    ids=["hook", "parametrisation", "wrapped", "below a leaf", "attribute", "method", "function"],
 )
 def test_what_nobody_can_tell_from_others_is_not_kept(one, other, tmp_path, monkeypatch):
     for make, factor in ((one, 1.0), (other, 3.0)):

@@ -1,5 +1,6 @@
 """Networks that torch.fx traces wrongly: right all the same, or refused, and never something else."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -112,7 +113,7 @@ def expected(net):
         )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     images = (torch.from_numpy(PHOTOS) / 255 - mean) / std
-    with torch.no_grad():
+    with torch.no_grad(), contextlib.suppress(RuntimeError):
         net(images.permute(0, 3, 1, 2))
     return outputs
 
@@ -201,3 +202,70 @@ def test_network_that_takes_one_image_alone_is_refused():
     transformer = CNNFeatureTransformer(Single(), layers=["last"], weights=None, image_size=16, device="cpu")
     with pytest.raises(ValueError, match="fails on several"):
         transformer.fit(PHOTOS)
+
+
+class Between(Net):
+    """The same, and a layer that is no module: the sum before what stands in between, or behind it."""
+
+    def __init__(self, between, *, then=None):
+        super().__init__(between)
+        self.then = then
+
+    def forward(self, x):
+        y = self.a(x)
+        y = self.between(self, y + y.mean((2, 3), keepdim=True))
+        y = self.b(y * 0.5)
+        return self.then(y) if self.then else y
+
+
+def multiply_chunk(net, y):
+    y.chunk(2, 1)[0].mul_(3.0)
+    return y
+
+
+def relu_of_view(net, y):
+    torch.relu_(y.reshape(y.shape[0], 8, 16, 16, 1).squeeze(-1))
+    return y
+
+
+@pytest.mark.parametrize("layers", [["mul"], ["a", "mul"], ["add", "mul"]], ids=" ".join)
+@pytest.mark.parametrize("between", [multiply_chunk, relu_of_view, add_to_alias])
+def test_layers_that_are_no_modules_are_compared(between, layers):
+    transformer = CNNFeatureTransformer(Between(between), layers=layers, weights=None, image_size=16)
+    with pytest.raises(ValueError, match=r"layer '(add|mul)' gives something else"):
+        transformer.fit(PHOTOS)
+
+
+def test_network_that_fails_in_what_it_does_for_nothing():
+    network = Between(apply(lambda net, y: torch.relu_(y.view(y.shape[0], -1))))
+    transformer = CNNFeatureTransformer(network, layers=["mul"], weights=None, image_size=16)
+    with pytest.raises(ValueError, match=r"Between fails on images, channels last in memory .*for nothing"):
+        transformer.fit(PHOTOS)
+
+
+def fail(y):
+    """Fail once images come, not in a trace."""
+    return y.view(-1, 7919)
+
+
+@pytest.mark.parametrize("then", [None, lambda y: {"out": [y.mean((2, 3))], "y": y}, fail])
+def test_layers_that_are_no_modules_and_right(then):
+    network = Between(lambda net, y: net.relu(y), then=then)
+    levels = (
+        CNNFeatureTransformer(network, layers=["a", "add", "mul"], weights=None, image_size=16)
+        .fit_transform(PHOTOS)
+        .levels
+    )
+    a = expected(network)["a"]
+    add = a + a.mean((2, 3), keepdim=True)
+    for level, right in zip(levels, [a, add, torch.relu(add) / 2], strict=True):
+        torch.testing.assert_close(torch.from_numpy(level), right, rtol=1e-4, atol=1e-4)
+
+
+def test_large_photos_that_mix_a_batch_are_refused():
+    """A network takes images of this size one at a time."""
+    network = Mixing(lambda net, y: y - y.mean((0, 2, 3), keepdim=True))
+    photos = np.random.default_rng(0).integers(0, 256, (2, 1100, 1100, 3), dtype=np.uint8)
+    transformer = CNNFeatureTransformer(network, layers=["last"], weights=None, image_size=1100, device="cpu")
+    with pytest.raises(ValueError, match="among others"):
+        transformer.fit(photos)
