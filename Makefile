@@ -7,6 +7,16 @@ BIN := $(VENV)/bin
 # Stands only while the environment is whole: it goes before an installation and comes back after.
 READY := $(VENV)/.ready
 
+define IMPORT
+import time
+import torch
+start = time.perf_counter()
+import skpadim
+print(f"skpadim {skpadim.__version__} is packed, and imported {time.perf_counter() - start:.1f} s after torch")
+assert "empty" in skpadim.__file__
+endef
+export IMPORT
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs package clean distclean environment
 
@@ -27,12 +37,15 @@ lint: $(READY) ## Check style, formatting and types
 docs: $(READY) ## Build the documentation into docs/_build/html
 	@$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-package: $(READY) ## Build sdist and wheel into dist, and import the wheel from there
+package: $(READY) ## Build sdist and wheel into dist, and install and import them in an empty environment
 	@rm -rf dist
 	@$(BIN)/uv build --quiet
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target dist/installed dist/*.whl
-	@cd dist && PYTHONPATH=installed ../$(BIN)/python -c \
-	    "import skpadim; assert 'installed' in skpadim.__file__; print('skpadim', skpadim.__version__, 'is packed')"
+	@$(BIN)/uv venv --quiet --seed --python $(BIN)/python dist/empty
+	@$(BIN)/uv pip install --quiet --python dist/empty/bin/python dist/*.whl
+	@cd dist && empty/bin/python -c "$$IMPORT"
+	@. dist/empty/bin/activate && export PIP_QUIET=2 PIP_DISABLE_PIP_VERSION_CHECK=1 && pip install . && pip install ".[plot]"
+	@cd dist && empty/bin/python -W error -c "import matplotlib, skpadim.plotting"
+	@rm -rf dist/empty
 
 clean: ## Remove what the targets made, but for the environment
 	rm -rf dist docs/_build docs/auto_examples docs/generated docs/sg_execution_times.rst demo_output

@@ -60,6 +60,13 @@ def test_documents_name_what_is_there(document):
         assert set(named.split(",")) <= set(extras), named
 
 
+def test_the_readme_s_installations_are_tried():
+    commands = re.findall(r"`(pip install [^`]+)`", (ROOT / "README.md").read_text())
+    assert commands
+    for command in commands:
+        assert f"&& {command}" in (ROOT / "Makefile").read_text()
+
+
 def test_rooms_on_the_map_are_the_modules():
     rooms = re.search(r"skpadim/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
     mapped = {line.split()[0] for line in rooms.splitlines()}
