@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
 
-from .tracing import calls_forward_alone, trace_network
+from .tracing import calls_forward_alone, finished, trace_network
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -75,7 +75,7 @@ def build_trunk(
     if weights is not None and (name is not None or weights != "DEFAULT"):
         state = _state_dict(name, weights)
         _load(trunk, set(model.state_dict()), state, f"weights={os.fspath(weights)!r}")
-    return trunk.eval().requires_grad_(False)
+    return finished(trunk).eval().requires_grad_(False)
 
 
 def copied(backbone: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from .tracing import calls_forward_alone
+from .tracing import calls_forward_alone, finished
 from .trunks import Shapes
 
 
@@ -65,7 +65,7 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
             module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in read)
             if len(shape) == 4 and alone and _can_be_packed(module):
                 packed.set_submodule(name, _packed(module, shape))
-    return packed
+    return finished(packed)
 
 
 def _packed(convolution: nn.Conv2d, shape: tuple[int, ...]) -> nn.Module:

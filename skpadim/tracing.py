@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from torch import nn
-from torch.fx import Graph, Node, Proxy
+from torch.fx import Graph, GraphModule, Node, Proxy
 
 
 def trace_network(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
@@ -50,7 +50,18 @@ def trace_network(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
             "forward has no control flow that depends on the input, and assigns to no part of a tensor."
         ) from error
     _read_what_was_written(model, graph)
-    return graph, {name: node for node, name in tracer.node_to_qualname.items()}
+    nodes = {name: node for node, name in tracer.node_to_qualname.items()}
+    vars(tracer).clear()  # as in `finished`
+    return graph, nodes
+
+
+def finished(network: GraphModule) -> GraphModule:
+    """Return a network of which the graph is done, and no longer holds the network.
+
+    In such a cycle all weights would stay in memory until Python's garbage collector comes by.
+    """
+    network.graph.owning_module = None
+    return network
 
 
 def calls_forward_alone(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
 
 from .kernels.channels import select_channels
-from .tracing import calls_forward_alone
+from .tracing import calls_forward_alone, finished
 
 #: Shapes of the tensors that a trunk's nodes compute, by name.
 Shapes = dict[str, tuple[int, ...]]
@@ -35,7 +35,7 @@ def optimise_trunk(trunk: nn.Module) -> GraphModule:
         return cast(GraphModule, trunk.to(memory_format=torch.channels_last))
     # Not in place, fuse would copy the trunk, and torchvision's copies go back to training mode.
     fused = cast(GraphModule, fuse(trunk, inplace=True, no_trace=True))
-    return fused.to(memory_format=torch.channels_last)
+    return finished(fused).to(memory_format=torch.channels_last)
 
 
 def _may_be_folded(trunk: nn.Module) -> bool:
@@ -104,7 +104,7 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes)
     output.args = (outputs,)
     narrow.graph.eliminate_dead_code()
     narrow.recompile()
-    return narrow
+    return finished(narrow)
 
 
 def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node, shapes: Shapes) -> Node:
@@ -171,6 +171,7 @@ def resume_trunk(trunk: GraphModule, known: Sequence[str]) -> GraphModule | None
         with resumed.graph.inserting_before(pixels[0]):
             nodes[name].replace_all_uses_with(resumed.graph.placeholder(f"known_{number}"))
     resumed.graph.eliminate_dead_code()
+    finished(resumed)
     if any(node.users for node in pixels):
         return None
     for node in pixels:

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from .backbones import build_trunk, copied, layer_ends
 from .devices import own_precision
 from .network import Network, normalised_pixels
-from .tracing import trace_network
+from .tracing import finished, trace_network
 
 
 def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> None:
@@ -38,7 +38,8 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
     dtype = next(trunk.parameters(), torch.empty(0)).dtype
     with torch.inference_mode(), own_precision(torch.device("cpu")):
         expected = _expected(module, layers, normalised_pixels(images[:1], dtype))
-        _check_traced(module, Network(copied(trunk), layers, torch.device("cpu"), None), images[:1], expected)
+        network = Network(finished(cast(GraphModule, copied(trunk))), layers, torch.device("cpu"), None)
+        _check_traced(module, network, images[:1], expected)
         _check_alone(module, trunk, images, dtype)
 
 
@@ -94,7 +95,7 @@ def _expected(module: nn.Module, layers: Sequence[str], images: Tensor) -> dict[
     expected = {layer: call.outputs[layer] for layer in layers if layer in call.outputs}
     missing = [layer for layer in layers if layer not in expected]
     if missing:
-        whole = _WholeNetwork(GraphModule(model, graph), ends, call)
+        whole = _WholeNetwork(finished(GraphModule(model, graph)), ends, call)
         failure = _failure(whole.run, images)
         if not whole.agrees or (call.failure and not failure):
             raise _traced_wrongly(module, missing[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -531,3 +533,35 @@ def test_missing_gpu_is_warned_of_and_replaced(photos):
     with pytest.warns(UserWarning, match="device='cuda'.*CPU"):
         transformer = tiny(device="cuda").fit(photos)
     assert_levels_close(transformer.transform(photos), by_hand(photos))
+
+
+class Convolved(nn.Sequential):
+    """A module of the user's, with a layer that is none."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_what_is_gone_is_freed_at_once(own, photos):
+    """Weights in cycles would add up from fit to fit, until Python's garbage collector comes by."""
+
+    def compute():
+        with torch.random.fork_rng(devices=[]):
+            backbone = Convolved(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()) if own else "resnet18"
+        transformer = tiny(backbone, layers=["2", "mul"] if own else ["layer1", "layer2"]).fit(photos)
+        for images in (photos[:1], photos):
+            transformer.transform(images)
+
+    def n_tensors():
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    compute()  # The statistics to normalise with stay in any case.
+    gc.collect()
+    gc.disable()
+    try:
+        before = n_tensors()
+        compute()
+        assert n_tensors() == before
+    finally:
+        gc.enable()
