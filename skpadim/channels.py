@@ -176,8 +176,10 @@ class RandomChannelSelector(PyramidInputMixin, SelectorMixin, Estimator):
         check_is_fitted(self)
         starts = np.cumsum([0, *n_channels])
         edges = np.searchsorted(self.channel_indices_, starts)
-        parts = np.split(self.channel_indices_, edges[1:-1])
-        return [part - start for part, start in zip(parts, starts[:-1], strict=True)]
+        return [
+            self.channel_indices_[first:end] - start
+            for first, end, start in zip(edges[:-1], edges[1:], starts[:-1], strict=True)
+        ]
 
     def _check_layers(self) -> tuple[str, ...] | None:
         """Return the layers to keep, in the order of the pyramid."""
