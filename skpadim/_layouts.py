@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -177,7 +178,9 @@ def category_folder(root: Path, category: str, known: str, name: str) -> Path:
 def read_folders(root: Path, good: str = "good") -> Photos:
     """Read ``train/<good>``, ``test/<good or defect>`` and ``ground_truth/<defect>``."""
     train = _images(root / "train" / good, "good photos to train on")
-    return Photos(train, list(_tested(root, good, root / "ground_truth")))
+    test = list(_tested(root, good, root / "ground_truth"))
+    _images(root / "test" / good, "good photos to test on")  # must be there
+    return Photos(train, test)
 
 
 def read_own_folder(root: Path) -> Photos:
@@ -211,15 +214,24 @@ def _masks_of(photos: list[Path], folder: Path) -> list[Path]:
     for paths in (photos, masks):
         _refuse_twins(paths, "A mask belongs to the photo of its name")
     by_name = {path.stem: path for path in masks}
-    found = [by_name.get(f"{photo.stem}_mask", by_name.get(photo.stem)) for photo in photos]
-    lacking = [photo for photo, mask in zip(photos, found, strict=True) if mask is None]
+    found = [
+        [by_name[name] for name in (f"{photo.stem}_mask", photo.stem) if name in by_name] for photo in photos
+    ]
+    lacking = [photo for photo, fitting in zip(photos, found, strict=True) if not fitting]
     if lacking:
         raise ValueError(
             f"{len(lacking)} of {len(photos)} photos in {str(photos[0].parent)!r} have no mask, the first "
             f"{lacking[0].name!r}: expected {f'{lacking[0].stem}_mask.png'!r} (or another image format, "
             f"with or without '_mask'); found: {_contents(folder)}."
         )
-    return [mask for mask in found if mask is not None]
+    owners = Counter(mask for fitting in found for mask in fitting)
+    for photo, fitting in zip(photos, found, strict=True):
+        if len(fitting) > 1 or owners[fitting[0]] > 1:
+            raise ValueError(
+                f"{[mask.name for mask in fitting]} in {str(folder)!r} may belong to {photo.name!r}, and to "
+                "no or another photo; rename them, so that one mask has the name of one photo."
+            )
+    return [mask for (mask,) in found]
 
 
 def _refuse_twins(paths: Iterable[Path], why: str) -> None:
@@ -273,14 +285,20 @@ def _visa_rows(split: Path) -> Iterator[tuple[int, dict[str, str]]]:
             f"there is no file {str(split)!r}: expected VisA's split into photos to train and to test on; "
             f"found: {_contents(split.parent)}."
         )
-    with open(split, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file, restval="")
-        if not set(_VISA_COLUMNS) <= set(rows.fieldnames or ()):
-            raise ValueError(
-                f"{str(split)!r} has the columns {rows.fieldnames}; expected {list(_VISA_COLUMNS)}."
-            )
-        for row in rows:
-            yield rows.line_num, {column: row[column] for column in _VISA_COLUMNS}
+    rows = csv.DictReader(_lines(split), restval="")
+    if not set(_VISA_COLUMNS) <= set(rows.fieldnames or ()):
+        raise ValueError(f"{str(split)!r} has the columns {rows.fieldnames}; expected {list(_VISA_COLUMNS)}.")
+    for row in rows:
+        yield rows.line_num, {column: row[column] for column in _VISA_COLUMNS}
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, or say that it is none."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            yield from file
+    except UnicodeError as error:
+        raise ValueError(f"{str(path)!r} is not a text file in UTF-8: {error}.") from error
 
 
 def _refuse_missing(paths: Iterable[Path], source: Path) -> None:
@@ -342,9 +360,12 @@ def _open_array(path: Path) -> NDArray[Any]:
     if not path.is_file():
         raise ValueError(f"there is no file {str(path)!r}; found: {_contents(path.parent)}.")
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{str(path)!r} cannot be read as an array: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{str(path)!r} holds several arrays; expected one, saved by numpy.save.")
+    return array
 
 
 def _images(folder: Path, expected: str) -> list[Path]:

@@ -279,14 +279,14 @@ def load_btad(root: str | os.PathLike[str], category: str) -> Bunch:
     >>> from pathlib import Path
     >>> from PIL import Image
     >>> from skpadim.datasets import load_btad
-    >>> names = ["train/ok/0000.bmp", "test/ko/0001.bmp", "ground_truth/ko/0001.png"]
+    >>> names = ["train/ok/0000.bmp", "test/ko/0001.bmp", "test/ok/0002.bmp", "ground_truth/ko/0001.png"]
     >>> with tempfile.TemporaryDirectory() as root:
     ...     for name in names:
     ...         Path(root, "01", name).parent.mkdir(parents=True)
     ...         Image.new("L", (8, 8)).save(Path(root, "01", name))
     ...     product = load_btad(root, "01")
     >>> product.y_test
-    array([-1])
+    array([-1,  1])
     """
     folder = _layouts.category_folder(Path(root), category, "01, 02, 03", "BTAD")
     return _layouts.bunch_of_paths(

@@ -285,6 +285,13 @@ def test_visa_written_by_a_spreadsheet(visa):
     assert len(load_visa(visa, "pcb1").X_train) == 2
 
 
+def test_visa_in_another_encoding(visa):
+    path = visa / "split_csv" / "1cls.csv"
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(ValueError, match=r"1cls.csv' is not a text file in UTF-8"):
+        load_visa(visa, "pcb1")
+
+
 def test_visa_category_that_is_not_there(visa):
     with pytest.raises(ValueError, match=r"category='pcb5'.*candle, .*pipe_fryum; .*'candle/', 'pcb1/'"):
         load_visa(visa, "pcb5")
@@ -484,6 +491,14 @@ def test_labels_that_cannot_be_read(shanghaitech, content):
         load_shanghaitech(shanghaitech)
 
 
+def test_labels_in_a_file_of_several_arrays(shanghaitech):
+    path = shanghaitech / "testing" / "test_frame_mask" / "01_0014.npy"
+    with open(path, "wb") as file:
+        np.savez(file, [0, 1])
+    with pytest.raises(ValueError, match=r"01_0014.npy' holds several arrays"):
+        load_shanghaitech(shanghaitech)
+
+
 def test_frames_without_numbers(shanghaitech):
     write_image(shanghaitech / "testing" / "frames" / "01_0014" / "cover.jpg")
     with pytest.raises(ValueError, match=r"'cover.jpg' in '.*01_0014' is not a frame's number"):
@@ -520,6 +535,32 @@ def test_mask_that_could_be_another_s(tmp_path, twin):
     name = Path(twin).stem
     with pytest.raises(ValueError, match=f"'{name}.bmp' and '{name}.png' in .* have one name.*rename"):
         load_inspection_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["test/dent/0.png", "test/dent/0_mask.png", "ground_truth/dent/0_mask.png"],
+        ["test/dent/0.png", "ground_truth/dent/0.png", "ground_truth/dent/0_mask.png"],
+    ],
+    ids=["two photos", "two masks"],
+)
+def test_masks_that_fit_in_two_ways(tmp_path, names):
+    for name in ("train/good/a.png", *names):
+        write_image(tmp_path / name)
+    with pytest.raises(
+        ValueError, match=r"'0_mask.png'.* may belong to '0.png', and to no or another.*rename"
+    ):
+        load_inspection_folder(tmp_path)
+
+
+@pytest.mark.parametrize("load", [load_mvtec_ad, load_btad], ids=["mvtec_ad", "btad"])
+def test_data_set_without_good_photos_to_test_on(load, tmp_path):
+    category, good = ("bottle", "good") if load is load_mvtec_ad else ("01", "ok")
+    for name in (f"train/{good}/0.png", "test/ko/1.png", "ground_truth/ko/1.png"):
+        write_image(tmp_path / category / name)
+    with pytest.raises(ValueError, match=f"no folder '.*{good}'.*good photos to test on"):
+        load(tmp_path, category)
 
 
 def test_good_in_capitals_is_no_defect(tmp_path):
