@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 define IMPORT
+import sys
 import time
 import torch
 start = time.perf_counter()
 import skpadim
 print(f"skpadim {skpadim.__version__} is packed, and imported {time.perf_counter() - start:.1f} s after torch")
-assert "empty" in skpadim.__file__
+assert skpadim.__file__.startswith(sys.prefix), skpadim.__file__
 endef
 export IMPORT
 

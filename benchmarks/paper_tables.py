@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     try:
         run(options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
@@ -133,7 +133,10 @@ def finish(settings: dict[str, Any], folder: Path, compute: Callable[[], dict[st
         unfinished = path.with_suffix(f".{os.getpid()}")
         unfinished.write_text(json.dumps({"settings": settings, **compute()}, indent=1), encoding="utf-8")
         unfinished.replace(path)
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is broken ({error}); delete it, and it is computed anew") from error
     return result
 
 

@@ -260,14 +260,14 @@ def read_visa(root: Path, category: str) -> Photos:
             raise ValueError(f"{both} of {str(split)!r} name one photo, {row['image']!r}; keep one of them.")
         if kind == ("train", "normal"):
             train.append(path)
-        elif kind == ("test", "normal"):
+        elif kind == ("test", "normal") and not row["mask"]:
             test.append(Photo(path))
         elif kind == ("test", "anomaly") and row["mask"]:
             test.append(Photo(path, "anomaly", root / row["mask"]))
         else:
             raise ValueError(
                 f"line {line} of {str(split)!r} is {','.join(row.values())!r}; expected train,normal, or "
-                "test,normal, or test,anomaly and a mask."
+                "test,normal without a mask, or test,anomaly and a mask."
             )
     if not train or not test:
         raise ValueError(
@@ -330,11 +330,14 @@ def _tested_frames(video: Path) -> Iterator[Photo]:
     label_path = testing / "test_frame_mask" / f"{video.name}.npy"
     mask_path = testing / "test_pixel_mask" / f"{video.name}.npy"
     labels, masks = _open_array(label_path), _open_array(mask_path)
-    if labels.shape != (len(frames),) or not np.isin(labels, (0, 1)).all():
+    if labels.shape != (len(frames),):
         raise ValueError(
             f"{str(label_path)!r} has shape {labels.shape}; expected a label, 0 or 1, for each of the "
             f"{len(frames)} frames in {str(video)!r}."
         )
+    if not np.isin(labels, (0, 1)).all():
+        wrong = labels[~np.isin(labels, (0, 1))][0]
+        raise ValueError(f"{str(label_path)!r} holds {wrong}; expected a label, 0 or 1, for each frame.")
     if masks.ndim != 3 or len(masks) != len(frames):
         raise ValueError(
             f"{str(mask_path)!r} has shape {masks.shape}; expected ({len(frames)}, height, width), a mask "

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.overrides import TorchFunctionMode
 
-from .tracing import calls_forward_alone, finished, trace_network
+from .tracing import calls_forward_alone, finished, is_number, trace_network
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -250,7 +250,8 @@ def _protect_outputs(trunk: GraphModule) -> None:
     (output,) = (node for node in trunk.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
     for layer, node in outputs.items():
-        if not all(user is output or _keeps_its_input(trunk, user) for user in node.users):
+        stays = all(user is output or _keeps_its_input(trunk, user) for user in node.users)
+        if not (stays or is_number(node)):
             kept = f"{node.name}_kept"  # A name of its own, by which a cache tells it from others.
             with trunk.graph.inserting_after(node):
                 outputs[layer] = trunk.graph.create_node("call_method", "clone", (node,), name=kept)

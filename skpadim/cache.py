@@ -236,6 +236,7 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
         If it cannot be copied or traced.
     """
     parts: list[object] = [_FORMAT, *map(version, ("torch", "torchvision", "pillow"))]
+    parts.append(torch.get_default_dtype())  # in which a network is made
     if isinstance(backbone, nn.Module):
         parts += _module_parts(backbone)
     else:

@@ -107,7 +107,7 @@ class OneClassKFold(BaseCrossValidator):
             raise ValueError("y is missing: OneClassKFold needs labels, +1 good and -1 defective.")
         X, y = indexable(X, y)
         labels = column_or_1d(y)
-        unknown = sorted(set(np.unique(labels).tolist()) - {1, -1})
+        unknown = sorted(set(labels.tolist()) - {1, -1}, key=str)
         if unknown:
             raise ValueError(f"y holds the labels {unknown}; expected +1 for good, -1 for defective.")
         good, defective = np.flatnonzero(labels == 1), np.flatnonzero(labels == -1)

@@ -30,7 +30,9 @@ class Estimator(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = state.copy()
-        version = tuple(state.pop(_FORMAT_KEY, (0, 0)))
+        version = state.pop(_FORMAT_KEY, (0, 0))
+        if not (isinstance(version, tuple | list) and [*map(type, version)] == [int, int]):
+            raise ValueError(f"This {type(self).__name__} is damaged: its format is {version!r}.")
         if version[0] > FORMAT_VERSION[0]:
             raise ValueError(
                 f"This {type(self).__name__} was saved in format {version[0]}.{version[1]}; this version "

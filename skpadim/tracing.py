@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
+import numpy as np
 from torch import nn
 from torch.fx import Graph, GraphModule, Node, Proxy
 
@@ -42,6 +43,9 @@ def trace_network(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
     leaves = [kind for kind in kinds if not issubclass(ops.Conv2dNormActivation, kind)]
     tracer = NodePathTracer(autowrap_modules=(math, ops), leaf_modules=leaves)
     tracer.proxy = lambda node: _Value(node, tracer)
+    # NumPy's numbers as Python's, which the code of a graph can name.
+    make_argument = tracer.create_arg
+    tracer.create_arg = lambda value: make_argument(value.item() if isinstance(value, np.generic) else value)
     try:
         graph = tracer.trace(model)
     except Exception as error:
@@ -108,7 +112,7 @@ def _overwritten(model: nn.Module, node: Node) -> Node | None:
     elif node.op == "call_method":
         in_place = _ends_as_in_place(str(node.target))
     elif node.op == "call_function":
-        in_place = node.meta.get("overwrites", False) and not _is_number(cast(Node, node.args[0]))
+        in_place = node.meta.get("overwrites", False) and not is_number(cast(Node, node.args[0]))
         in_place = in_place or _is_told_to_overwrite(node)
     else:
         return None
@@ -116,14 +120,14 @@ def _overwritten(model: nn.Module, node: Node) -> Node | None:
     return first if in_place and isinstance(first, Node) else None
 
 
-def _is_number(node: Node) -> bool:
+def is_number(node: Node) -> bool:
     """Whether a node computes a number from the shapes of tensors: numbers are never overwritten."""
     if node.op == "call_method":
         return node.target in ("size", "dim", "numel")
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim")
     sources = node.all_input_nodes
-    return node.op == "call_function" and bool(sources) and all(map(_is_number, sources))
+    return node.op == "call_function" and bool(sources) and all(map(is_number, sources))
 
 
 def _ends_as_in_place(name: str) -> bool:

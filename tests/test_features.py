@@ -535,6 +535,12 @@ def test_missing_gpu_is_warned_of_and_replaced(photos):
     assert_levels_close(transformer.transform(photos), by_hand(photos))
 
 
+@pytest.mark.parametrize("layer", ["stage2.0.floordiv", "stage2.0.size"])
+def test_layer_that_computes_numbers(layer, photos):
+    with pytest.raises(ValueError, match=f"{layer!r} gives no tensor; PaDiM needs layers"):
+        tiny("shufflenet_v2_x0_5", layers=[layer, "stage2.1"]).fit(photos)
+
+
 class Convolved(nn.Sequential):
     """A module of the user's, with a layer that is none."""
 

@@ -315,6 +315,7 @@ def test_visa_without_split(visa):
             "line 9 .* is 'pcb1,train,anomaly,.*; expected train,normal",
         ),
         ("Anomaly/001.JPG", "Anomaly/000.JPG", r"lines 10 and 11 .* one photo, 'pcb1/.*/Anomaly/000.JPG'"),
+        ("Normal/0002.JPG,", "Normal/0002.JPG,mask.png", "line 9 .*; expected .* test,normal without a mask"),
         (",pcb1/Data/Masks/Anomaly/001.png", ",", "line 10 .*; expected .* test,anomaly and a mask"),
         (
             "Normal/0001.JPG",
@@ -472,6 +473,7 @@ def test_part_of_shanghaitech_that_is_missing(shanghaitech, path, message):
 @pytest.mark.parametrize(
     ("folder", "array", "message"),
     [
+        ("test_frame_mask", np.array([0, 1, -1]), "01_0014.npy' holds -1; expected a label, 0 or 1"),
         ("test_frame_mask", np.zeros(4), r"shape \(4,\); expected a label, 0 or 1, for each of the 3 frames"),
         ("test_frame_mask", np.array([0, 1, 2]), "expected a label, 0 or 1"),
         ("test_pixel_mask", np.zeros((2, 2, 3)), r"shape \(2, 2, 3\); expected \(3, height, width\)"),

@@ -242,6 +242,15 @@ def test_network_that_somebody_registered_is_not_kept(tmp_path):
         BUILTIN_MODELS.pop("skpadim_test_network", None)
 
 
+def test_networks_of_another_default_precision_are_others():
+    single = network_digest("resnet18", None, 0)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert network_digest("resnet18", None, 0) != single
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 class Tied(nn.Module):
     """A network whose last convolution has the weights of another."""
 

@@ -59,6 +59,7 @@ def test_bad_number_of_folds(n_splits):
         (None, "y is missing"),
         (np.array([0, 1, 1, 0]), r"\[0\]"),
         (["good", "bad", "good", "good"], "expected"),
+        ([1, 1, None, -1], r"labels \[None\]; expected"),
         ([1, 1, -1, -1], "n_splits=3"),
         ([1, 1, 1], "inconsistent"),
     ],

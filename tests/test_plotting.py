@@ -190,6 +190,13 @@ def test_segments_and_names_may_be_given(drawn):
     assert lies_around(outlines(display.ax_[1, 1])[0], segments[1])
 
 
+def test_names_are_no_formulas(drawn):
+    names = ["a $ b", r"$\bad{$ or 20$"]
+    display = AnomalyMapDisplay.from_maps(*drawn, THRESHOLD, y=names)
+    display.figure_.canvas.draw()
+    assert not any(axes.title.get_parse_math() for axes in display.ax_[:, 0])
+
+
 def test_marks_are_decided_in_double_precision():
     threshold = float(np.float32(0.1))
     just_below = np.nextafter(threshold, 0)

@@ -205,6 +205,13 @@ def test_file_without_a_version_is_read(gaussian):
     assert_array_equal(loaded.score_samples(pyramid()), gaussian.score_samples(pyramid()))
 
 
+@pytest.mark.parametrize("version", ["x", None, -1, (1,), (1, "0")], ids=str)
+def test_file_with_a_damaged_version_is_refused_in_words(gaussian, version):
+    loaded = PatchGaussian.__new__(PatchGaussian)
+    with pytest.raises(ValueError, match="PatchGaussian is damaged: its format is"):
+        loaded.__setstate__(gaussian.__getstate__() | {"_skpadim_format": version})
+
+
 def test_version_is_no_attribute(gaussian):
     kept = gaussian.__getstate__()
     assert kept["_skpadim_format"] == state.FORMAT_VERSION

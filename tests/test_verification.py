@@ -269,3 +269,65 @@ def test_large_photos_that_mix_a_batch_are_refused():
     transformer = CNNFeatureTransformer(network, layers=["last"], weights=None, image_size=1100, device="cpu")
     with pytest.raises(ValueError, match="among others"):
         transformer.fit(photos)
+
+
+class Written(Net):
+    """Some channels of a layer that is no module are written to by a view."""
+
+    def __init__(self):
+        super().__init__(None)
+
+    def forward(self, x):
+        y = self.a(x)
+        y[:, 1:3].add_(0.05)
+        return y.clamp(min=-1e4)
+
+
+def with_large_bias(net):
+    nn.init.constant_(net.a.bias[:1], 3000.0)
+    return net
+
+
+def with_infinite_bias(net):
+    nn.init.constant_(net.a.bias[:1], torch.inf)
+    return net
+
+
+@pytest.mark.parametrize(
+    "change",
+    [with_large_bias, with_infinite_bias, nn.Module.half, nn.Module.bfloat16],
+    ids=["large", "infinite", "half", "bfloat16"],
+)
+def test_nothing_hides_what_is_wrong(change):
+    """Neither another channel, nor what is not finite, nor the rounding of half precision."""
+    network = change(Written())
+    transformer = CNNFeatureTransformer(network, layers=["clamp"], weights=None, image_size=16, device="cpu")
+    with pytest.raises(ValueError, match="gives something else"):
+        transformer.fit(PHOTOS)
+
+
+def test_half_precision_that_a_forward_asks_for():
+    class Half(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.to(torch.bfloat16))
+
+    with torch.random.fork_rng(devices=[]):
+        network = Half(nn.Conv2d(3, 8, 3), nn.ReLU()).bfloat16()
+    transformer = CNNFeatureTransformer(network, layers=["1"], weights=None, image_size=16, device="cpu")
+    assert np.isfinite(transformer.fit_transform(PHOTOS).levels[0]).all()
+
+
+def test_numbers_of_numpy_are_numbers():
+    factor, shift = np.float64(2.0), np.int64(3)
+    levels = transformer(Net(lambda _net, y: y * factor + shift)).fit_transform(PHOTOS).levels
+    for level, output in zip(levels, expected(Net(lambda _net, y: y * 2.0 + 3)).values(), strict=True):
+        torch.testing.assert_close(torch.from_numpy(level), output, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_modules_in_a_network():
+    with torch.random.fork_rng(devices=[]):
+        compiled = torch.jit.trace(nn.Conv2d(3, 8, 3).eval(), torch.zeros(1, 3, 16, 16))
+    network = nn.Sequential(compiled, nn.ReLU())
+    found = CNNFeatureTransformer(network, layers=["1"], weights=None, image_size=16, device="cpu")
+    assert found.fit_transform(PHOTOS).levels[0].shape == (3, 8, 14, 14)

@@ -229,7 +229,7 @@ class AnomalyMapDisplay:
         norm = self._norm()
         for index, (photo_axes, map_axes) in enumerate(self.ax_):
             photo_axes.imshow(self.images[index])
-            photo_axes.set_title(self._title(index))
+            photo_axes.set_title(self._title(index), parse_math=False)
             white = 255 if self.images[index].dtype == np.uint8 else 1
             # From black to white it spans a fifth of the greys, lest its lightness pass for that of the map.
             map_axes.imshow(self.images[index] @ _LUMA, cmap="gray", vmin=-2 * white, vmax=3 * white)

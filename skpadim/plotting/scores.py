@@ -183,7 +183,8 @@ class ScoreDisplay:
         self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
         ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
         ax.set_ylim(len(labels) - 0.5, -0.5)
-        ax.legend(loc="upper right")  # The highest scores stand in the lowest row.
+        # Above all scores, wherever they are.
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
         return self
 
 
