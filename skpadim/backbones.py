@@ -70,7 +70,8 @@ def build_trunk(
     if isinstance(backbone, nn.Module):
         model = copied(backbone)
     else:
-        model = _random_model(backbone, seed if weights is None else None)
+        # Whatever torch's default is, torchvision's weights are of single precision.
+        model = _random_model(backbone, seed if weights is None else None).float()
     trunk = _cut(model.eval(), layers)
     if weights is not None and (name is not None or weights != "DEFAULT"):
         state = _state_dict(name, weights)

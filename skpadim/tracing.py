@@ -79,6 +79,8 @@ class _Value(Proxy):
     torch.fx makes plain sums of them, which leave what is added to as it was.
     """
 
+    __array_ufunc__ = None  # NumPy's numbers leave sums and products to it.
+
     def _overwritten(self, function: Callable[..., Any], other: Any) -> Proxy:
         result = self.tracer.create_proxy("call_function", function, (self, other), {})
         result.node.meta["overwrites"] = True

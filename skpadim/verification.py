@@ -201,4 +201,4 @@ def _near(found: Tensor, expected: Tensor) -> bool:
 
 
 def _by_channel(values: Tensor) -> Tensor:
-    return (values.movedim(1, 0) if values.ndim > 1 else values[None]).flatten(1)
+    return values.movedim(1, 0).flatten(1) if values.ndim > 1 else values.reshape(1, -1)

@@ -670,6 +670,16 @@ def test_folded_in_the_precision_asked_for():
     torch.testing.assert_close(found.levels(images), expected.levels(images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("default", [torch.float16, torch.float64], ids=str)
+def test_networks_by_name_are_of_single_precision(default):
+    torch.set_default_dtype(default)
+    try:
+        trunk = build_trunk("resnet18", ("layer1",), None, seed=0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {value.dtype for value in trunk.parameters()} == {torch.float32}
+
+
 def test_arrays_decide_the_precision_of_a_network_by_name():
     arrays = trunk_arrays(build_trunk("resnet18", ("layer1",), None, seed=0))
     torch.set_default_dtype(torch.float64)

@@ -248,7 +248,7 @@ def fail(y):
     return y.view(-1, 7919)
 
 
-@pytest.mark.parametrize("then", [None, lambda y: {"out": [y.mean((2, 3))], "y": y}, fail])
+@pytest.mark.parametrize("then", [None, lambda y: {"out": [y.mean((2, 3))], "y": y, "loss": y.mean()}, fail])
 def test_layers_that_are_no_modules_and_right(then):
     network = Between(lambda net, y: net.relu(y), then=then)
     levels = (
@@ -319,8 +319,8 @@ def test_half_precision_that_a_forward_asks_for():
 
 def test_numbers_of_numpy_are_numbers():
     factor, shift = np.float64(2.0), np.int64(3)
-    levels = transformer(Net(lambda _net, y: y * factor + shift)).fit_transform(PHOTOS).levels
-    for level, output in zip(levels, expected(Net(lambda _net, y: y * 2.0 + 3)).values(), strict=True):
+    levels = transformer(Net(lambda _net, y: factor * (y * factor + shift))).fit_transform(PHOTOS).levels
+    for level, output in zip(levels, expected(Net(lambda _net, y: y * 4.0 + 6)).values(), strict=True):
         torch.testing.assert_close(torch.from_numpy(level), output, rtol=1e-4, atol=1e-4)
 
 
