@@ -331,3 +331,15 @@ def test_compiled_modules_in_a_network():
     network = nn.Sequential(compiled, nn.ReLU())
     found = CNNFeatureTransformer(network, layers=["1"], weights=None, image_size=16, device="cpu")
     assert found.fit_transform(PHOTOS).levels[0].shape == (3, 8, 14, 14)
+
+
+@pytest.mark.parametrize("mean", [0.0, 100.0])
+def test_rounding_is_not_taken_for_an_error(mean):
+    """A map of one pixel, whose large part a batch norm takes away."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8))
+    nn.init.constant_(network[1].bias, mean)
+    nn.init.constant_(network[2].running_mean, mean)
+    transformer = CNNFeatureTransformer(network, layers=["2"], weights=None, image_size=16, device="cpu")
+    assert transformer.fit_transform(PHOTOS).levels[0].shape == (3, 8, 1, 1)

@@ -182,9 +182,8 @@ class ScoreDisplay:
             labels.append(f"{name}\n{np.sum(scores > self.threshold)} of {len(scores)} above")
         self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
         ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
-        ax.set_ylim(len(labels) - 0.5, -0.5)
-        # Above all scores, wherever they are.
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.2)
+        ax.set_ylim(len(labels) - 0.5, -1)
+        ax.legend(loc="upper right", framealpha=1, borderaxespad=0.2)  # above all scores
         return self
 
 
