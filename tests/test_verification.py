@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torchvision.models import mobilenet_v2
 
 from skpadim import CNNFeatureTransformer
 
@@ -343,3 +344,28 @@ def test_rounding_is_not_taken_for_an_error(mean):
     nn.init.constant_(network[2].running_mean, mean)
     transformer = CNNFeatureTransformer(network, layers=["2"], weights=None, image_size=16, device="cpu")
     assert transformer.fit_transform(PHOTOS).levels[0].shape == (3, 8, 1, 1)
+
+
+def test_another_image_hides_nothing():
+    """A flat image is of another order of magnitude once its contrast is normalised."""
+
+    class Normalised(Net):
+        def forward(self, x):
+            y = self.a(x / (x.std((2, 3), keepdim=True) + 1e-6))
+            y[:, :, :4].mul_(2)
+            return self.b(y)
+
+    with pytest.raises(ValueError, match="gives something else"):
+        transformer(Normalised(None)).fit(PHOTOS)
+
+
+def test_rounding_of_folded_weights_is_no_error():
+    generator = torch.Generator().manual_seed(4)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(1)
+        network = mobilenet_v2(weights=None).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.copy_(10 ** (-4 * torch.rand(module.num_features, generator=generator)))
+            module.weight.data.copy_(0.2 * torch.rand(module.num_features, generator=generator))
+    CNNFeatureTransformer(network, layers=["features.18"], weights=None, image_size=32).fit(PHOTOS)

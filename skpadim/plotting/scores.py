@@ -183,7 +183,7 @@ class ScoreDisplay:
         self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
         ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
         ax.set_ylim(len(labels) - 0.5, -1)
-        ax.legend(loc="upper right", framealpha=1, borderaxespad=0.2)  # above all scores
+        ax.legend(loc="upper right", framealpha=0.5, borderaxespad=0.2)  # above all scores
         return self
 
 
