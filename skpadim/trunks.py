@@ -63,6 +63,7 @@ class _SeenShapes(Interpreter):
         self.shapes: Shapes = {}
 
     def run_node(self, n: Node) -> Any:
+        """Compute a node, as an Interpreter does, and note the shape of a tensor."""
         result = super().run_node(n)
         if isinstance(result, Tensor):
             self.shapes[n.name] = tuple(result.shape)

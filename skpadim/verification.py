@@ -36,19 +36,23 @@ def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]
     images[1] *= 0.2
     images[2] = 0.7
     with torch.inference_mode(), own_precision(torch.device("cpu")):
-        dtype = next(trunk.parameters(), torch.empty(0)).dtype
-        if dtype.itemsize < 4:
+        if _dtype(trunk).itemsize < 4:
             # Its rounding would hide what is wrong. Some forwards ask for their precision themselves.
             wide = copied(module).float()
             wide_trunk = build_trunk(wide, layers, None, seed=0).cpu()
             if not _failure(wide_trunk, normalised_pixels(images, torch.float32)):
-                module, trunk, dtype = wide, wide_trunk, torch.float32
+                module, trunk = wide, wide_trunk
+        pixels = normalised_pixels(images, _dtype(trunk))
         network = Network(finished(cast(GraphModule, copied(trunk))), layers, torch.device("cpu"), None)
-        expected = _expected(module, layers, normalised_pixels(images[:1], dtype))
-        singles = [trunk(normalised_pixels(image, dtype)) for image in images.split(1)]
+        expected = _expected(module, layers, pixels[:1])
+        singles = [trunk(image.clone()) for image in pixels.split(1)]
         alone = {layer: torch.cat([outputs[layer] for outputs in singles]) for layer in layers}
         _check_traced(module, network, images[:1], expected, alone)
-        _check_alone(module, trunk, normalised_pixels(images, dtype), alone)
+        _check_alone(module, trunk, pixels, alone)
+
+
+def _dtype(trunk: nn.Module) -> torch.dtype:
+    return next(trunk.parameters(), torch.empty(0)).dtype
 
 
 def _check_traced(
@@ -62,16 +66,11 @@ def _check_traced(
     some = [np.arange(0, level.shape[1], 2) for level in whole]
     chosen = network.levels(image, some)
     for layer, *levels, index in zip(network.layers, whole, again, chosen, some, strict=True):
-        # What the flat image gives may be of another order, and folded weights round more than others.
+        # What the flat image gives may be of another order.
         traced, outputs = alone[layer][:1], alone[layer][:2]
-        parts: list[slice | Tensor] = [slice(None), slice(None), torch.from_numpy(index)]
         # A module may be called several times, of which a layer is one.
         if not any(
-            _near(traced, output, outputs)
-            and all(
-                _near(level, output[:, part], outputs[:, part], of_spread=0.1)
-                for level, part in zip(levels, parts, strict=True)
-            )
+            _near(traced, output, outputs) and _all_folded(levels, [output, output, output[:, index]])
             for output in expected[layer]
         ):
             raise _traced_wrongly(module, layer)
@@ -167,6 +166,7 @@ class _WholeNetwork(Interpreter):
         self._call, self._numbers = call, Counter[str]()
 
     def run_node(self, n: Node) -> Any:
+        """Compute a node, as an Interpreter does; keep what a layer gives, and compare the last call."""
         result = super().run_node(n)
         if n in self._layers:
             self.outputs[self._layers[n]] = result.clone()
@@ -196,11 +196,19 @@ def _tensors(output: object) -> list[Tensor]:
     return [output] if isinstance(output, Tensor) and output.is_floating_point() else []
 
 
+def _all_folded(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """Whether all are the same but for the rounding of folded weights."""
+    pairs = zip(found, expected, strict=True)
+    return all(_near(level, output, output, of_spread=0, of_largest=1e-3) for level, output in pairs)
+
+
 def _all_near(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
     return len(found) == len(expected) and all(map(_near, found, expected, expected))
 
 
-def _near(found: Tensor, expected: Tensor, outputs: Tensor, of_spread: float = 1e-3) -> bool:
+def _near(
+    found: Tensor, expected: Tensor, outputs: Tensor, of_spread: float = 1e-3, of_largest: float = 1e-5
+) -> bool:
     """Whether two are the same but for rounding; what is not finite is so in both.
 
     Next to rounding, an error counts by the spread of its channel in some outputs, as it does for PaDiM.
@@ -212,7 +220,6 @@ def _near(found: Tensor, expected: Tensor, outputs: Tensor, of_spread: float = 1
         return True
     error = _by_channel((found - expected).where(finite, 0)).abs().amax(1)
     values = _by_channel(outputs.where(outputs.isfinite(), 0))
-    of_largest = 1e-5
     if expected.itemsize < 4:
         of_spread, of_largest = 0.1, 0.01
     tolerance = of_spread * (values.amax(1) - values.amin(1)) + of_largest * values.abs().max()
