@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
+from torch.nn.utils import fuse_conv_bn_eval
 
 from .kernels.channels import select_channels
 from .tracing import calls_forward_alone, finished
@@ -29,18 +30,28 @@ def optimise_trunk(trunk: nn.Module) -> GraphModule:
     The result is the same function to float rounding; on a CPU it takes little more than half the time.
     The trunk itself is changed.
     """
-    from torch.fx.experimental.optimization import fuse
-
-    if not _may_be_folded(trunk):
-        return cast(GraphModule, trunk.to(memory_format=torch.channels_last))
-    # Not in place, fuse would copy the trunk, and torchvision's copies go back to training mode.
-    fused = cast(GraphModule, fuse(trunk, inplace=True, no_trace=True))
-    return finished(fused).to(memory_format=torch.channels_last)
+    trunk = cast(GraphModule, trunk)
+    if _may_be_folded(trunk):
+        _fold_batch_norms(trunk)
+    return finished(trunk).to(memory_format=torch.channels_last)
 
 
-def _may_be_folded(trunk: nn.Module) -> bool:
+def _fold_batch_norms(trunk: GraphModule) -> None:
+    for node in trunk.graph.nodes:
+        source = next(iter(node.all_input_nodes), node)
+        if node.op == source.op == "call_module" and len(source.users) == 1:
+            convolution, norm = (trunk.get_submodule(str(each.target)) for each in (source, node))
+            if type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d and norm.track_running_stats:
+                trunk.set_submodule(str(source.target), fuse_conv_bn_eval(convolution, norm))
+                node.replace_all_uses_with(source)
+                trunk.graph.erase_node(node)
+    trunk.delete_all_unused_submodules()
+    trunk.recompile()
+
+
+def _may_be_folded(trunk: GraphModule) -> bool:
     """Whether each convolution and batch norm is called once, alone, and its weights are its own."""
-    nodes = cast(GraphModule, trunk).graph.nodes
+    nodes = trunk.graph.nodes
     modules = dict(trunk.named_modules())
     return all(
         _n_uses(nodes, node.target) == 1 and calls_forward_alone(modules[str(node.target)])
