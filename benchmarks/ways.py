@@ -20,12 +20,12 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from skpadim.backbones import build_trunk
+from skpadim.convolutions import pack_trunk
 from skpadim.kernels.channels import select_channels
 from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
-from skpadim.packing import pack_trunk
 from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
 
 LAYERS = ("layer1", "layer2", "layer3")

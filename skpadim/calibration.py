@@ -7,7 +7,8 @@ Gaussian of all other images does not: these leave-one-out scores stand for new 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -49,11 +50,14 @@ class Reservoir:
         chosen = sorted([*self._slots, *offered])[: self.size]
         leaving = self._slots.keys() - set(chosen)
         free = [self._slots.pop(item) for item in leaving]
-        for item in chosen:
-            if item not in self._slots:
-                slot = free.pop() if free else len(self._slots)
-                self._slots[item] = slot
-                self._store(slot, [level[item[1] - self._n_seen] for level in levels])
+        placed = []
+        # In the order of the stream, so that rows that come together mostly lie together.
+        for item in sorted(set(chosen) - self._slots.keys(), key=itemgetter(1)):
+            slot = free.pop() if free else len(self._slots)
+            self._slots[item] = slot
+            placed.append((slot, item[1] - self._n_seen))
+        for slot, row, n_rows in _runs(placed):
+            self._store(slot, [level[row : row + n_rows] for level in levels])
         self._n_seen += len(keys)
 
     def blocks(self) -> list[list[Tensor]]:
@@ -70,9 +74,22 @@ class Reservoir:
 
     def _store(self, slot: int, parts: Sequence[Tensor]) -> None:
         if slot // _BLOCK_ROWS == len(self._blocks):
-            self._blocks.append([part.new_empty(_BLOCK_ROWS, *part.shape) for part in parts])
+            self._blocks.append([part.new_empty(_BLOCK_ROWS, *part.shape[1:]) for part in parts])
+        place = slot % _BLOCK_ROWS
         for block, part in zip(self._blocks[slot // _BLOCK_ROWS], parts, strict=True):
-            block[slot % _BLOCK_ROWS] = part
+            block[place : place + len(part)] = part
+
+
+def _runs(placed: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Join pairs of a slot and a row to runs (first slot, first row, number), each within a block."""
+    runs: list[tuple[int, int, int]] = []
+    for slot, row in placed:
+        first, start, n_rows = runs[-1] if runs else (-1, -1, 0)
+        if (slot, row) == (first + n_rows, start + n_rows) and slot % _BLOCK_ROWS:
+            runs[-1] = (first, start, n_rows + 1)
+        else:
+            runs.append((slot, row, 1))
+    return runs
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

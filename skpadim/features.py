@@ -104,7 +104,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "device": [str, torch.device, None],
-        "precision": [StrOptions({"float32", "bfloat16"}), None],
+        "precision": [StrOptions({"float32", "tf32", "bfloat16"}), None],
         "memory": [str, os.PathLike, joblib.Memory, None],
         "random_state": ["random_state"],
     }
@@ -304,8 +304,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 with NETWORK_LOCK:
                     network = network_digest(self.backbone_, None, seed=0)
                 network = digest(network, *self.trunk_arrays_.values())
-            dtype = self._fitted_network().dtype  # of the fit, whatever the parameter says by now
-            return FeatureCache(self.memory, digest(network, self.resized_size_, self.input_size_, dtype))
+            fitted = self._fitted_network()  # of the fit, whatever the parameters say by now
+            kind = (self.resized_size_, self.input_size_, fitted.dtype, fitted.rounds_to_tf32)
+            return FeatureCache(self.memory, digest(network, *kind))
         except UnknownNetworkError as error:
             reason = f"memory: the backbone cannot be told from others ({error})."
         except ValueError as error:

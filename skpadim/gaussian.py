@@ -154,7 +154,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Parameters
         ----------
         batches : iterable of sequence of Tensor of shape (n, channels, h, w)
-            For every batch its features, one tensor per layer, on the device.
+            For every batch its features, one tensor per layer.
         image_size : (int, int)
             Height and width in pixels of the images.
 
@@ -167,7 +167,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         ValueError
             As :meth:`fit`.
         """
-        moments, reservoir = self._accumulate(batches)
+        device = resolve_device(self.device)
+        moments, reservoir = self._accumulate([level.to(device) for level in batch] for batch in batches)
         self.image_size_ = (int(image_size[0]), int(image_size[1]))
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images

@@ -14,15 +14,14 @@ import plain
 from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian
 from skpadim.datasets import make_inspection_images
+from skpadim.kernels.moments import add_batch, empty_moments
+from test_backbones import hooked, network
 
 SHAPES = [(3, 8, 8), (4, 4, 4), (5, 2, 2)]
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
-    ),
-]
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
+
+DEVICES = ["cpu", pytest.param("cuda", marks=on_a_gpu)]
 
 
 @pytest.fixture(params=DEVICES)
@@ -58,8 +57,8 @@ def test_leave_one_out_equals_leaving_out(device):
 def test_detector_scores_as_on_the_cpu(device, photos):
     fitted = PaDiMDetector(weights=None, image_size=64, device=device, batch_size=5).fit(photos.X_train)
     on_cpu = PaDiMDetector(weights=None, image_size=64, device="cpu").fit(photos.X_train)
-    assert_allclose(fitted.score_samples(photos.X_test), on_cpu.score_samples(photos.X_test), rtol=1e-3)
-    assert_allclose(fitted.anomaly_map(photos.X_test), on_cpu.anomaly_map(photos.X_test), rtol=1e-3)
+    assert_allclose(fitted.score_samples(photos.X_test), on_cpu.score_samples(photos.X_test), rtol=1e-4)
+    assert_allclose(fitted.anomaly_map(photos.X_test), on_cpu.anomaly_map(photos.X_test), rtol=1e-4)
     assert_array_equal(fitted.segment(photos.X_test).any(axis=(1, 2)), fitted.predict(photos.X_test) == -1)
     moved = copy.deepcopy(pickle.loads(pickle.dumps(fitted)))
     assert_allclose(moved.score_samples(photos.X_test), fitted.score_samples(photos.X_test), rtol=1e-5)
@@ -81,6 +80,58 @@ def test_bfloat16_changes_features_by_its_rounding_alone(device, photos):
         assert found.dtype == np.float32
         error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
         assert 1e-5 < error < 0.03, "eight bits of mantissa, through a network"
+
+
+@pytest.mark.filterwarnings("ignore:false_alarm_rate=")
+def test_batches_of_any_size_give_the_same(device, photos):
+    """From the third batch of a size on, a GPU replays what it recorded."""
+    arguments = {"weights": None, "image_size": 64, "device": device}
+    X = np.concatenate([photos.X_test, photos.X_train])
+    expected = PaDiMDetector(**arguments).fit(photos.X_train).anomaly_map(X)
+    for batch_size in (1, 3, 5):
+        fitted = PaDiMDetector(batch_size=batch_size, **arguments).fit(photos.X_train)
+        for _ in range(3):
+            assert_allclose(fitted.anomaly_map(X), expected, rtol=1e-4)
+
+
+def test_tf32_is_a_choice(device, photos):
+    """Without it features are exact to float32, whatever torch's switch says; on a CPU there is none."""
+    layers, model = ("layer1", "layer3"), network("resnet18")
+    pixels = (photos.X_test / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    outputs = hooked(copy.deepcopy(model).double(), layers, torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    exact = [outputs[layer].numpy() for layer in layers]
+    errors = {}
+    for precision in (None, "float32", "tf32"):
+        features = CNNFeatureTransformer(
+            model, layers=layers, image_size=64, device=device, precision=precision
+        ).fit_transform(photos.X_test)
+        errors[precision] = max(
+            np.linalg.norm(found - expected) / np.linalg.norm(expected)
+            for found, expected in zip(features.levels, exact, strict=True)
+        )
+    assert errors[None] == errors["float32"] < 2e-6
+    rounds = device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    assert (1e-5 < errors["tf32"] < 1e-2) if rounds else errors["tf32"] == errors["float32"]
+
+
+@on_a_gpu
+@pytest.mark.filterwarnings("ignore:false_alarm_rate=", "ignore:Synchronization debug mode")
+def test_no_batch_waits_for_the_gpu(photos):
+    fitted = PaDiMDetector(weights=None, image_size=64, batch_size=4, device="cuda").fit(photos.X_train)
+    features, kept = fitted.pipeline_[0], fitted._kept_channels()
+    shapes = [
+        (len(channels), *shape[1:]) for channels, shape in zip(kept, features.level_shapes_, strict=True)
+    ]
+    moments = empty_moments(shapes[::-1], torch.device("cuda"))
+    fitted.anomaly_map(photos.X_train)  # The first batches wait: kernels are loaded, and replays recorded.
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for method in (fitted.score_samples, fitted.anomaly_map, fitted.segment):
+            method(photos.X_train)
+        for batch in features.levels(photos.X_train, kept):
+            add_batch(moments, batch[::-1])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.filterwarnings("ignore:false_alarm_rate=")

@@ -102,7 +102,7 @@ def test_memory_of_the_calibration_follows_its_formula(shapes, monkeypatch):
     moments = empty_moments(shapes, torch.device("cpu"))
     add_batch(moments, levels)
     images = [[level[start : start + 64] for level in levels] for start in range(0, 200, 64)]
-    with torch.profiler.profile(profile_memory=True) as profile:
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         result = leave_one_out.factor_and_leave_one_out(moments, images, 0.01, torch.float32)
     n_weights = sum(part.numel() for part in result[0])
     n_channels = sum(shape[0] for shape in shapes)

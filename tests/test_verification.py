@@ -141,7 +141,7 @@ def test_network_that_overwrites_what_it_takes():
         for level, output, index in zip(
             levels, expected(make()).values(), kept or [slice(None)] * 2, strict=True
         ):
-            torch.testing.assert_close(level, output[:, index], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(level.cpu(), output[:, index], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("between", REFUSED.values(), ids=REFUSED)

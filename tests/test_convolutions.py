@@ -1,11 +1,11 @@
-"""Trunks with packed convolutions: the same function, whatever the network."""
+"""Trunks with other convolutions: the same function, whatever the network."""
 
 import pytest
 import torch
 from torch import nn
 
 from skpadim.backbones import build_trunk
-from skpadim.packing import PackedConvolution, pack_trunk
+from skpadim.convolutions import ExactConvolution, PackedConvolution, exact_trunk, pack_trunk
 from skpadim.trunks import optimise_trunk, see_shapes
 from test_backbones import Shared, network, outputs_of, pixels
 
@@ -45,6 +45,28 @@ def test_packed_trunk_is_the_same_function(name, layers, memory_format):
         for layer, output in outputs_of(packed, images).items():
             tolerance = 1e-5 * float(expected[layer].abs().max())
             torch.testing.assert_close(output, expected[layer], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "layers"), NETWORKS)
+def test_exact_trunk_is_the_same_function(name, layers):
+    trunk = optimise_trunk(build_trunk(network(name), layers, None, seed=0))
+    exact = exact_trunk(trunk)
+    assert sum(isinstance(module, ExactConvolution) for module in exact.modules())
+    assert not any(isinstance(module, ExactConvolution) for module in trunk.modules()), (
+        "the trunk itself stays"
+    )
+    expected = outputs_of(trunk, pixels())
+    for layer, output in outputs_of(exact, pixels()).items():
+        torch.testing.assert_close(
+            output, expected[layer], rtol=0, atol=1e-5 * float(expected[layer].abs().max())
+        )
+
+
+def test_exact_convolution_takes_one_image_as_well():
+    with torch.random.fork_rng(devices=[]):
+        convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=2)
+    for images in (pixels(), pixels()[0]):
+        torch.testing.assert_close(ExactConvolution(convolution)(images), convolution(images))
 
 
 class Subclass(nn.Conv2d):
