@@ -68,9 +68,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
         A torch device. None: the first GPU, or the CPU without one.
-    precision : {"float32", "bfloat16"} or None, default=None
+    precision : {"float32", "tf32", "bfloat16"} or None, default=None
         What the network computes in. None: the precision of its weights. Statistics and distances are always
-        float64 and float32.
+        float64 and float32. See :class:`CNNFeatureTransformer`.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: for searches over layers and
         channels. See :class:`CNNFeatureTransformer`.
