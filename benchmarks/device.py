@@ -12,14 +12,18 @@ channels, and on a CPU takes a batch a few images at a time.
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from skpadim import PaDiMDetector
 from skpadim.backbones import build_trunk
@@ -33,7 +37,10 @@ LAYERS = ("layer1", "layer2", "layer3")
 N_GOOD = 64
 N_TEST = 32
 N_FIT = 1024
+N_FILES = 128
 BATCHES = 4  # of each size, scored at a time
+N_WARM_UP = 6
+FILES = {"PNG": 256, "JPEG": 1024}  # sides in pixels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--precisions", nargs="+", choices=["float32", "tf32", "bfloat16"], default=["float32"]
     )
     parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 4, 8], help="that decode files")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args(arguments)
@@ -68,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Largest relative difference of {N_TEST} scores to those on a CPU, fitted there, in float32:",
         "",
         *changes(drawn.X_train, drawn.X_test, options.device, options.precisions),
+        "",
+        f"Scores from files, images per second, on a machine of {os.cpu_count()} processors:",
+        "",
+        *from_files(drawn.X_train, options.device, options.threads),
     ]
     text = "\n".join(lines) + "\n"
     print(text)
@@ -107,6 +119,31 @@ def changes(
         found = [detector(device, precision, size, photos).score_samples(test) for size in (1, 32)]
         alone, together = (np.abs(scores / on_cpu - 1).max() for scores in found)
         yield f"| {precision} | {alone:.1e} | {together:.1e} |"
+
+
+def from_files(photos: NDArray[np.uint8], device: str, threads: Sequence[int]) -> Iterator[str]:
+    yield "| n_jobs | " + " | ".join(f"{kind}, {side} px" for kind, side in FILES.items()) + " |"
+    yield "|---|" + "---|" * len(FILES)
+    fitted = detector(device, "float32", 32, photos)
+    with TemporaryDirectory() as folder:
+        written = [write_files(photos, Path(folder), kind, side) for kind, side in FILES.items()]
+        for n_jobs in threads:
+            fitted.pipeline_[0].n_jobs = n_jobs
+            rates = []
+            for paths in written:
+                fitted.score_samples(paths)
+                elapsed = np.median(
+                    [timed(lambda paths=paths: fitted.score_samples(paths)) for _ in range(3)]
+                )
+                rates.append(f"{len(paths) / elapsed:,.0f}")
+            yield f"| {n_jobs} | {' | '.join(rates)} |"
+
+
+def write_files(photos: NDArray[np.uint8], folder: Path, kind: str, side: int) -> list[Path]:
+    paths = [folder / f"{number}.{kind.lower()}" for number in range(N_FILES)]
+    for path, photo in zip(paths, itertools.cycle(photos), strict=False):
+        Image.fromarray(photo).resize((side, side)).save(path)
+    return paths
 
 
 def detector(device: str, precision: str, batch_size: int, photos: NDArray[np.uint8]) -> PaDiMDetector:
@@ -149,10 +186,10 @@ def measure(
         lambda: fitted.score_samples(X),
     )
     seconds: list[list[float]] = [[] for _ in turns]
-    for turn in range(repeats + 2):
+    for turn in range(repeats + N_WARM_UP):
         for times, function in zip(seconds, turns, strict=True):
             elapsed = timed(function)
-            if turn >= 2:  # the first runs warm up
+            if turn >= N_WARM_UP:  # By then what pays is recorded.
                 times.append(elapsed)
     trunk_alone, recorded, scores = (len(X) / float(np.median(times)) for times in seconds)
     fit = float(np.median([timed(lambda: fitted.fit(good)) for _ in range(3)]))

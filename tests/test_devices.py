@@ -25,7 +25,8 @@ DEVICES = ["cpu", pytest.param("cuda", marks=on_a_gpu)]
 
 
 @pytest.fixture(params=DEVICES)
-def device(request):
+def device(request, monkeypatch):
+    monkeypatch.setattr("skpadim.kernels.replays._CALLS_BEFORE", 1)  # what many photos would come to
     return request.param
 
 
@@ -84,7 +85,7 @@ def test_bfloat16_changes_features_by_its_rounding_alone(device, photos):
 
 @pytest.mark.filterwarnings("ignore:false_alarm_rate=")
 def test_batches_of_any_size_give_the_same(device, photos):
-    """From the third batch of a size on, a GPU replays what it recorded."""
+    """Be they computed as they come, or replayed."""
     arguments = {"weights": None, "image_size": 64, "device": device}
     X = np.concatenate([photos.X_test, photos.X_train])
     expected = PaDiMDetector(**arguments).fit(photos.X_train).anomaly_map(X)
@@ -116,7 +117,8 @@ def test_tf32_is_a_choice(device, photos):
 
 @on_a_gpu
 @pytest.mark.filterwarnings("ignore:false_alarm_rate=", "ignore:Synchronization debug mode")
-def test_no_batch_waits_for_the_gpu(photos):
+def test_no_batch_waits_for_the_gpu(photos, monkeypatch):
+    monkeypatch.setattr("skpadim.kernels.replays._CALLS_BEFORE", 1)
     fitted = PaDiMDetector(weights=None, image_size=64, batch_size=4, device="cuda").fit(photos.X_train)
     features, kept = fitted.pipeline_[0], fitted._kept_channels()
     shapes = [

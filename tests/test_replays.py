@@ -18,6 +18,11 @@ from test_convolutions import NETWORKS
 from test_devices import on_a_gpu
 
 
+@pytest.fixture(autouse=True)
+def _recorded_at_the_second_call(monkeypatch):
+    monkeypatch.setattr("skpadim.kernels.replays._CALLS_BEFORE", 1)
+
+
 class Counted:
     """A function that counts its calls."""
 
@@ -57,6 +62,16 @@ def test_from_the_third_call_on_nothing_is_called():
     assert function.n_calls == 6, "each shape once as it is, and twice to record it"
     for tensors, result in zip(inputs, results, strict=True):  # None was overwritten by a later call.
         assert_equal(result, Counted()(*tensors))
+
+
+@on_a_gpu
+def test_short_streams_are_not_recorded(monkeypatch):
+    monkeypatch.setattr("skpadim.kernels.replays._CALLS_BEFORE", 5)
+    replays, function = Replays(), Counted()
+    for seed in range(12):
+        tensors = draw(3, seed)
+        assert_equal(replays.run(function, *tensors), Counted()(*tensors))
+    assert function.n_calls == 7
 
 
 @on_a_gpu

@@ -10,6 +10,8 @@ from torch import Tensor
 
 # What takes more numbers keeps a GPU busy for longer than its launches take, and would cost much memory.
 _MOST_NUMBERS = 2**23
+# Recording takes as long as launching several batches (torch collects garbage), too long for short streams.
+_CALLS_BEFORE = 16
 # Shapes that are remembered: those of a stream's batches, of its last one, and some of single calls.
 _N_SHAPES = 4
 
@@ -17,15 +19,15 @@ _N_SHAPES = 4
 class Replays:
     """Recordings of a function, as CUDA graphs, one for each of the last shapes that it was called with.
 
-    A shape that comes for the second time is recorded, and from then on replayed: all launches of the
-    function become one. On a CPU, with many numbers, or if torch cannot record it, it is called as it is.
+    A shape that has come several times is recorded, and from then on replayed: all launches of the function
+    become one. On a CPU, with many numbers, or if torch cannot record it, it is called as it is.
 
     The function is always the same, and depends on its arguments and on tensors that stay where they are; it
     is no attribute here, as its owner holds the recordings.
     """
 
     def __init__(self) -> None:
-        self._recordings: dict[object, _Recording | None] = {}
+        self._recordings: dict[object, _Recording | int] = {}  # or how many calls there were
         self._lock = threading.Lock()
         self._can_record = True
 
@@ -47,20 +49,21 @@ class Replays:
             return function(*tensors)
         with self._lock, torch.cuda.device(tensors[0].device):
             recording = self._recording(function, tensors)
-            return function(*tensors) if recording is None else recording.replay(tensors)
+            return recording.replay(tensors) if isinstance(recording, _Recording) else function(*tensors)
 
     def _recording(
         self, function: Callable[..., Sequence[Tensor]], tensors: Sequence[Tensor]
-    ) -> _Recording | None:
-        """Return the recording for tensors of these shapes, made at their second coming."""
+    ) -> _Recording | int:
+        """Return the recording for tensors of these shapes, or how often they came."""
         shapes = tuple((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in tensors)
-        is_new = shapes not in self._recordings
-        recording = self._recordings.pop(shapes, None)
-        if recording is None and not is_new and self._can_record:
-            try:
-                recording = _Recording(function, tensors)
-            except RuntimeError:
-                self._can_record = False
+        recording = self._recordings.pop(shapes, 0)
+        if isinstance(recording, int):
+            recording += 1
+            if recording > _CALLS_BEFORE and self._can_record:
+                try:
+                    recording = _Recording(function, tensors)
+                except RuntimeError:
+                    self._can_record = False
         self._recordings[shapes] = recording  # The last one used is the last to go.
         if len(self._recordings) > _N_SHAPES:
             del self._recordings[next(iter(self._recordings))]
