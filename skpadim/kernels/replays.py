@@ -1,4 +1,4 @@
-"""Computations on a GPU that are recorded once and replayed: launching a small batch takes longer than it."""
+"""Computations on a GPU, recorded and replayed, for small batches take longer to launch than to compute."""
 
 from __future__ import annotations
 
@@ -79,10 +79,9 @@ class _Recording:
         self._read = torch.cuda.Event()
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
+        # Libraries make something for every thread and stream, which is not to be recorded.
         with torch.cuda.stream(stream):
-            function(
-                *self._inputs
-            )  # Libraries make something for every thread and stream: not to be recorded.
+            function(*self._inputs)
         # Other threads may use the GPU meanwhile.
         with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._outputs = function(*self._inputs)
