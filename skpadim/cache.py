@@ -17,6 +17,7 @@ import mmap
 import operator
 import os
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
 
 from .backbones import copied
-from .tracing import calls_forward_alone, is_torchs, trace_network
+from .tracing import calls_forward_alone, trace_network
 
 # Raised when the same key would mean other features.
 _FORMAT = 3
@@ -252,7 +253,7 @@ def _refuse_registered_by_others(name: str) -> None:
     from torchvision.models import get_model_builder, list_models
 
     # A name that is not known is explained where the network is built.
-    if name in list_models() and not is_torchs(get_model_builder(name)):
+    if name in list_models() and not _is_torchs(get_model_builder(name)):
         raise UnknownNetworkError(f"{name!r} is not torchvision's own")
 
 
@@ -266,14 +267,14 @@ def _module_parts(module: nn.Module) -> Iterator[object]:
     for node in graph.nodes:
         if node.op == "call_module":
             called |= dict(model.get_submodule(str(node.target)).named_modules(prefix=str(node.target)))
-        elif node.op == "call_function" and not is_torchs(node.target):
+        elif node.op == "call_function" and not _is_torchs(node.target):
             raise UnknownNetworkError(f"it calls {getattr(node.target, '__name__', node.target)}")
     for name, each in model.named_modules():
         if not calls_forward_alone(each) or hasattr(each, "parametrizations"):
             raise UnknownNetworkError(f"{name!r} has hooks, parametrizations or a forward of its own")
     every_module_has = vars(nn.Module()).keys()
     for name, each in called.items():
-        if not is_torchs(type(each)):
+        if not _is_torchs(type(each)):
             raise UnknownNetworkError(f"what {name!r} does is not torch's")
         yield name, type(each).__module__, type(each).__qualname__
         for attribute in sorted(vars(each).keys() - every_module_has):
@@ -288,11 +289,22 @@ def _module_parts(module: nn.Module) -> Iterator[object]:
         yield _content(tensor, name)
 
 
+def _is_torchs(code: object) -> bool:
+    """Whether a function or class is torch's, torchvision's or Python's: there under its name."""
+    module = getattr(code, "__module__", None) or "torch"
+    if module.startswith("torch._ops."):
+        return module in ("torch._ops.aten", "torch._ops.prims", "torch._ops.torchvision")
+    library = module.partition(".")[0]
+    known = library in ("torch", "torchvision", "_operator", "math", "builtins")
+    # A method of somebody's class names the module of the class that it inherits from.
+    return known and getattr(sys.modules.get(module), getattr(code, "__name__", ""), None) is code
+
+
 def _content(value: object, name: str) -> object:
     """Return all of a tensor, of which a ``repr`` shows some numbers, and the name of a function."""
     if isinstance(value, Tensor):
         return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    if inspect.isroutine(value) and is_torchs(value):
+    if inspect.isroutine(value) and _is_torchs(value):
         return value.__module__, value.__name__
     if isinstance(value, tuple | list):
         return tuple(_content(each, name) for each in value)

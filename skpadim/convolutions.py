@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
+from torch.nn import functional
 
 from .tracing import calls_forward_alone, finished
 from .trunks import Shapes
@@ -52,26 +54,44 @@ class ExactConvolution(nn.Module):
     Parameters
     ----------
     convolution : nn.Conv2d
-        See :func:`exact_trunk` for those that can be replaced.
+        It is not changed; weights that lie contiguous are shared.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         # Channels last is the layout of tensor cores; without them GPUs take a seventh more time with it.
-        self.weight = nn.Parameter(convolution.weight.detach().contiguous(), requires_grad=False)
-        self.bias = convolution.bias
-        geometry = (convolution.stride, convolution.padding, convolution.dilation)
-        not_transposed, no_output_padding = False, (0, 0)
-        # No search for the fastest algorithm, which finds another each time; deterministic; cuDNN; no TF32.
-        switches = (False, True, True, False)
-        self.arguments: Any = (*geometry, not_transposed, no_output_padding, convolution.groups, *switches)
+        contiguous = convolution.weight.detach().flatten().view(convolution.weight.shape)
+        self.weight, self.bias = nn.Parameter(contiguous, requires_grad=False), convolution.bias
+        self.stride, self.dilation, self.groups = convolution.stride, convolution.dilation, convolution.groups
+        self.padding: Any = convolution.padding
+        self.pad: Callable[[Tensor], Tensor] | None = None
+        if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
+            mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
+            sides = convolution._reversed_padding_repeated_twice
+            self.padding, self.pad = (0, 0), partial(functional.pad, pad=sides, mode=mode)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve images (n_images, channels, height, width), or one without the first dimension."""
         if input.dim() == 3:
             return self.forward(input[None])[0]
-        # What conv2d itself calls, with the switches that it reads from torch.backends.
-        return torch._convolution(input.contiguous(), self.weight, self.bias, *self.arguments)
+        padded = input if self.pad is None else self.pad(input)
+        # What conv2d itself calls, with the switches it reads from torch.backends: TF32 is off, and so is
+        # the search for the fastest algorithm, which finds another each time.
+        return torch._convolution(
+            padded.contiguous(),
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            transposed=False,
+            output_padding=(0, 0),
+            groups=self.groups,
+            benchmark=False,
+            deterministic=True,
+            cudnn_enabled=torch.backends.cudnn.enabled,
+            allow_tf32=False,
+        )
 
 
 def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
@@ -88,21 +108,42 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     -------
     GraphModule
     """
+    packed = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    read = tuple(str(node.target) for node in packed.graph.nodes if node.op == "get_attr")
+    for node in packed.graph.nodes:
+        if node.op == "call_module":
+            name, shape = str(node.target), shapes.get(node.all_input_nodes[0].name, ())
+            module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in read)
+            if len(shape) == 4 and alone and _can_be_packed(module):
+                packed.set_submodule(name, _packed(module, shape))
+    return finished(packed)
 
-    def packed(convolution: nn.Conv2d, node: Node) -> nn.Module:
-        shape = shapes.get(node.all_input_nodes[0].name, ())
-        if len(shape) != 4 or not torch.backends.mkldnn.is_available():
-            return convolution
-        try:
-            return PackedConvolution(convolution, shape)
-        except (AttributeError, RuntimeError):  # The functions are private: another torch may lack them.
-            return convolution
 
-    return _with_convolutions(trunk, packed)
+def _packed(convolution: nn.Conv2d, shape: tuple[int, ...]) -> nn.Module:
+    try:
+        return PackedConvolution(convolution, shape)
+    except (AttributeError, RuntimeError):  # The functions are private: another torch may lack them.
+        return convolution
+
+
+def _can_be_packed(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    return (
+        _is_plain(module)
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+        and module.weight.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    # A subclass may make its weights anew at every call.
+    plain = type(module) is nn.Conv2d and calls_forward_alone(module)
+    return plain and module.weight.dtype == torch.float32
 
 
 def exact_trunk(trunk: GraphModule) -> GraphModule:
-    """Return a trunk whose convolutions in float32 are exact to float rounding, where that can be done.
+    """Return a trunk whose convolutions in float32, subclasses aside, are exact to float rounding.
 
     Parameters
     ----------
@@ -113,28 +154,18 @@ def exact_trunk(trunk: GraphModule) -> GraphModule:
     -------
     GraphModule
     """
-    return _with_convolutions(trunk, lambda convolution, _: ExactConvolution(convolution))
+    exact = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    for name, module in list(exact.named_children()):
+        exact.set_submodule(name, _exact(module))
+    return finished(exact)
 
 
-def _with_convolutions(trunk: GraphModule, replace: Callable[[nn.Conv2d, Node], nn.Module]) -> GraphModule:
-    """Return a trunk with other modules in place of its convolutions, each made of one and its node."""
-    replaced = GraphModule(trunk, copy.deepcopy(trunk.graph))
-    read = tuple(str(node.target) for node in replaced.graph.nodes if node.op == "get_attr")
-    for node in replaced.graph.nodes:
-        if node.op == "call_module":
-            name = str(node.target)
-            module, alone = replaced.get_submodule(name), not any(of.startswith(f"{name}.") for of in read)
-            if alone and _can_be_replaced(module):
-                replaced.set_submodule(name, replace(module, node))
-    return finished(replaced)
-
-
-def _can_be_replaced(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    # A subclass may make its weights anew at every call.
-    return (
-        type(module) is nn.Conv2d
-        and calls_forward_alone(module)
-        and module.padding_mode == "zeros"
-        and not isinstance(module.padding, str)
-        and module.weight.dtype == torch.float32
-    )
+def _exact(module: nn.Module) -> nn.Module:
+    """Return a module with the same tensors, and exact convolutions."""
+    if _is_plain(module):
+        return ExactConvolution(module)
+    own = copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
+    for name, inner in list(own.named_modules()):
+        if _is_plain(inner):
+            own.set_submodule(name, ExactConvolution(inner))
+    return own

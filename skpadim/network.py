@@ -16,9 +16,7 @@ from torch.fx import GraphModule, Node
 from .backbones import NETWORK_LOCK
 from .convolutions import exact_trunk, pack_trunk
 from .devices import own_precision
-from .kernels.replays import Replays
-from .tracing import runs_torchs_code_alone
-from .trunks import Shapes, narrow_trunk, optimise_trunk, resume_trunk, see_shapes
+from .trunks import narrow_trunk, optimise_trunk, resume_trunk, see_shapes
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -76,7 +74,7 @@ class Network:
         self.outputs = tuple(names[layer] for layer in self.layers)
         self.nodes = frozenset(computed)
         self._computed = computed
-        self._at_work: dict[Any, _OnProcessor | _OnDevice] = {}
+        self._at_work: dict[Any, _TrunkAtWork] = {}
         #: Makes of a trunk one that computes on the device as exactly as was asked for.
         self._exact = exact_trunk if device.type == "cuda" and not self.rounds_to_tf32 else _as_it_is
         if self._exact is exact_trunk:
@@ -106,29 +104,23 @@ class Network:
                 pixels = pixels.pin_memory().to(self._device, non_blocking=True)
             wanted = tuple(tuple(index.tolist()) for index in channels or ())
             trunk = self._trunk_for(wanted, (pixels.shape[2], pixels.shape[3]))
-            outputs = [trunk(normalised_pixels(part, self.dtype)) for part in trunk.split(pixels)]
+            outputs = [
+                self._in_order(trunk(normalised_pixels(part, self.dtype))) for part in trunk.split(pixels)
+            ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
-    def _trunk_for(
-        self, channels: tuple[tuple[int, ...], ...], size: tuple[int, int]
-    ) -> _OnProcessor | _OnDevice:
+    def _trunk_for(self, channels: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> _TrunkAtWork:
         """Return the trunk that computes these channels alone, or all; the last two made are kept.
 
         Two: one to score with, and that of all channels, which a transformer returns.
         """
         if (channels, size) not in self._at_work:
+            keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
+            keep_by_layer = dict(zip(self.layers, keep, strict=bool(channels)))
             while len(self._at_work) > 1:
                 del self._at_work[next(iter(self._at_work))]
-            trunk, shapes = self._trunk, see_shapes(self._trunk, self._image(size))
-            if channels:
-                keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
-                trunk = narrow_trunk(trunk, dict(zip(self.layers, keep, strict=True)), shapes)
-            self._at_work[channels, size] = (
-                _OnProcessor(trunk, self.layers, shapes)
-                if self._device.type == "cpu"
-                # Others' code may do more at a call than what a GPU could record of it.
-                else _OnDevice(self._exact(trunk), self.layers, records=runs_torchs_code_alone(self._trunk))
-            )
+            image = self._image(size)
+            self._at_work[channels, size] = _TrunkAtWork(self._trunk, keep_by_layer, image, self._exact)
         return self._at_work[channels, size]
 
     def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
@@ -143,8 +135,7 @@ class Network:
             trunk = self._resume(tuple(self._computed[name] for name in known))
             if trunk is None:
                 return None
-            levels = (level.to(self._device, self.dtype) for level in known.values())
-            return _in_order(trunk(*levels), self.layers)
+            return self._in_order(trunk(*(level.to(self._device, self.dtype) for level in known.values())))
 
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Run once, on a grey image of this height and width, to see what the layers give.
@@ -185,24 +176,41 @@ class Network:
         image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self._device)
         return image.contiguous(memory_format=torch.channels_last)
 
+    def _in_order(self, outputs: Mapping[str, Any]) -> list[Tensor]:
+        # A network may compute in half precision; the statistics never do. They read channels last.
+        return [
+            (output.float() if output.itemsize < 4 else output).contiguous(memory_format=torch.channels_last)
+            for output in (outputs[layer] for layer in self.layers)
+        ]
 
-class _OnProcessor:
-    """A trunk on a CPU, that takes one image, or a few at a time, as is fastest.
+
+class _TrunkAtWork:
+    """A trunk that computes some channels of its layers, each time in the way that is fastest.
 
     Parameters
     ----------
     trunk : GraphModule
         See :func:`skpadim.trunks.optimise_trunk`.
-    layers : sequence of str
-        The order in which outputs are returned.
-    shapes : mapping of str to tuple of int
-        Of what the nodes compute from one image; see :func:`skpadim.trunks.see_shapes`.
+    keep : mapping of str to Tensor of int64
+        The channels to compute, by layer; empty: all.
+    pixels : Tensor of shape (1, 3, height, width)
+        An image such as will come.
+    exact : callable
+        Makes of the trunk the one to be used.
     """
 
-    def __init__(self, trunk: GraphModule, layers: Sequence[str], shapes: Shapes) -> None:
-        self._trunk, self._layers, self._shapes = trunk, layers, shapes
-        itemsize = next(trunk.parameters(), torch.empty(0)).itemsize
-        self._at_a_time = max(1, _ACTIVATION_BYTES // (itemsize * max(map(math.prod, shapes.values()))))
+    def __init__(
+        self,
+        trunk: GraphModule,
+        keep: Mapping[str, Tensor],
+        pixels: Tensor,
+        exact: Callable[[GraphModule], GraphModule],
+    ) -> None:
+        self._shapes = see_shapes(trunk, pixels)
+        self._trunk = exact(narrow_trunk(trunk, keep, self._shapes) if keep else trunk)
+        largest = pixels.itemsize * max(map(math.prod, self._shapes.values()))
+        on_processor = pixels.device.type == "cpu"
+        self._at_a_time = max(1, _ACTIVATION_BYTES // largest) if on_processor else None
 
     @functools.cached_property
     def _packed(self) -> GraphModule:
@@ -210,43 +218,16 @@ class _OnProcessor:
 
     def split(self, pixels: Tensor) -> Sequence[Tensor]:
         """Cut images into parts of equal size, to within one, that suit a processor."""
+        if self._at_a_time is None:
+            return [pixels]
         return pixels.tensor_split(-(-len(pixels) // self._at_a_time))
 
-    def __call__(self, images: Tensor) -> Sequence[Tensor]:
-        """Compute the outputs of the layers of normalised images."""
+    def __call__(self, images: Tensor) -> Mapping[str, Any]:
+        """Compute the outputs of the layers, by name, of normalised images."""
         # Weights packed for one image are slow for others: up to twice the time, or more.
         trunk = self._packed if len(images) == 1 else self._trunk
-        return _in_order(trunk(images), self._layers)
-
-
-class _OnDevice:
-    """A trunk on a GPU, that launches all of a small batch at once.
-
-    Parameters
-    ----------
-    trunk : GraphModule
-        See :func:`skpadim.trunks.optimise_trunk`.
-    layers : sequence of str
-        The order in which outputs are returned.
-    records : bool
-        Whether all that a call does is done on the GPU, so that it may be recorded.
-    """
-
-    def __init__(self, trunk: GraphModule, layers: Sequence[str], *, records: bool) -> None:
-        self._trunk, self._layers = trunk, layers
-        self._replays = Replays() if records else None
-
-    def split(self, pixels: Tensor) -> Sequence[Tensor]:
-        """Return images as they are: a GPU takes all at a time."""
-        return [pixels]
-
-    def __call__(self, images: Tensor) -> Sequence[Tensor]:
-        """Compute the outputs of the layers of normalised images."""
-        return self._compute(images) if self._replays is None else self._replays.run(self._compute, images)
-
-    def _compute(self, images: Tensor) -> list[Tensor]:
-        levels = _in_order(self._trunk(images), self._layers)
-        return [level.contiguous(memory_format=torch.channels_last) for level in levels]
+        outputs: Mapping[str, Any] = trunk(images)
+        return outputs
 
 
 def _as_it_is(trunk: GraphModule) -> GraphModule:
@@ -258,14 +239,6 @@ def _resumed(
 ) -> GraphModule | None:
     resumed = resume_trunk(trunk, known)
     return None if resumed is None else exact(resumed)
-
-
-def _in_order(outputs: Mapping[str, Any], layers: Sequence[str]) -> list[Tensor]:
-    # A network may compute in half precision; the statistics never do.
-    return [
-        output.float() if getattr(output, "itemsize", 4) < 4 else output
-        for output in (outputs[layer] for layer in layers)
-    ]
 
 
 def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:

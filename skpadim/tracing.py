@@ -6,7 +6,6 @@ import functools
 import inspect
 import math
 import operator
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -72,29 +71,6 @@ def finished(network: GraphModule) -> GraphModule:
 def calls_forward_alone(module: nn.Module) -> bool:
     """Whether a call of a module is its class's ``forward`` and nothing else, no hook above all."""
     return not (module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module))
-
-
-def is_torchs(code: object) -> bool:
-    """Whether a function or class is torch's, torchvision's or Python's: there under its name."""
-    module = getattr(code, "__module__", None) or "torch"
-    if module.startswith("torch._ops."):
-        return module in ("torch._ops.aten", "torch._ops.prims", "torch._ops.torchvision")
-    library = module.partition(".")[0]
-    known = library in ("torch", "torchvision", "_operator", "math", "builtins")
-    # A method of somebody's class names the module of the class that it inherits from.
-    return known and getattr(sys.modules.get(module), getattr(code, "__name__", ""), None) is code
-
-
-def runs_torchs_code_alone(network: GraphModule) -> bool:
-    """Whether all that a call of a network runs is torch's and torchvision's own code."""
-    modules = [
-        network.get_submodule(str(node.target)) for node in network.graph.nodes if node.op == "call_module"
-    ]
-    functions = [node.target for node in network.graph.nodes if node.op == "call_function"]
-    inner = [each for module in modules for each in module.modules()]
-    return all(map(is_torchs, functions)) and all(
-        is_torchs(type(each)) and calls_forward_alone(each) for each in inner
-    )
 
 
 class _Value(Proxy):

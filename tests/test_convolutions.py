@@ -1,5 +1,7 @@
 """Trunks with other convolutions: the same function, whatever the network."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,10 @@ def packed_and_plain(model, layers, dtype=torch.float32):
     return pack_trunk(trunk, see_shapes(trunk, pixels(dtype=dtype)[:1])), trunk
 
 
+def n_exact(trunk):
+    return sum(isinstance(module, ExactConvolution) for module in trunk.modules())
+
+
 def n_packed(trunk):
     return sum(isinstance(module, PackedConvolution) for module in trunk.modules())
 
@@ -51,10 +57,11 @@ def test_packed_trunk_is_the_same_function(name, layers, memory_format):
 def test_exact_trunk_is_the_same_function(name, layers):
     trunk = optimise_trunk(build_trunk(network(name), layers, None, seed=0))
     exact = exact_trunk(trunk)
-    assert sum(isinstance(module, ExactConvolution) for module in exact.modules())
-    assert not any(isinstance(module, ExactConvolution) for module in trunk.modules()), (
-        "the trunk itself stays"
-    )
+    assert n_exact(exact) == sum(type(module) is nn.Conv2d for module in trunk.modules()) > 0
+    assert not n_exact(trunk), "the trunk itself stays"
+    shared = {parameter.data_ptr() for parameter in trunk.parameters()}
+    contiguous = [parameter for parameter in exact.parameters() if parameter.dim() != 4]
+    assert all(parameter.data_ptr() in shared for parameter in contiguous)
     expected = outputs_of(trunk, pixels())
     for layer, output in outputs_of(exact, pixels()).items():
         torch.testing.assert_close(
@@ -62,11 +69,26 @@ def test_exact_trunk_is_the_same_function(name, layers):
         )
 
 
-def test_exact_convolution_takes_one_image_as_well():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"stride": 2, "padding": 1, "dilation": 2},
+        {"padding": "same", "bias": False},
+        {"padding": "valid"},
+        {"padding": (2, 1), "padding_mode": "reflect"},
+        {"padding": "same", "padding_mode": "circular"},
+        {"groups": 3},
+    ],
+    ids=str,
+)
+def test_exact_convolution_is_the_convolution(arguments):
     with torch.random.fork_rng(devices=[]):
-        convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1, dilation=2)
-    for images in (pixels(), pixels()[0]):
-        torch.testing.assert_close(ExactConvolution(convolution)(images), convolution(images))
+        convolution = nn.Conv2d(3, 6, 4, **arguments)
+    exact = ExactConvolution(convolution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's: it pads on one side more.
+        for images in (pixels(), pixels()[0]):
+            torch.testing.assert_close(exact(images), convolution(images))
 
 
 class Subclass(nn.Conv2d):
@@ -152,6 +174,32 @@ def test_another_torch_may_not_pack_all(monkeypatch):
 
     monkeypatch.setattr(torch._C._nn, "mkldnn_reorder_conv2d_weight", refuse)
     assert not n_packed(packed_and_plain(network("resnet18"), ("layer1",))[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Around(Subclass(3, 4, 3)),
+        lambda: Around(hooked_convolution()),
+        lambda: Around(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))),
+        lambda: Around(nn.Conv2d(3, 4, 3)).double(),
+    ],
+    ids=["subclass", "hooked", "normalised", "double"],
+)
+def test_exact_trunk_leaves_others_alone(make):
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(make(), ("last",), None, seed=0))
+    exact, images = exact_trunk(trunk), pixels(dtype=next(trunk.parameters()).dtype)
+    assert not n_exact(exact)
+    torch.testing.assert_close(outputs_of(exact, images), outputs_of(trunk, images))
+
+
+def test_exact_trunk_may_read_the_weights_of_a_convolution():
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(Tied(), ("last",), None, seed=0))
+    exact = exact_trunk(trunk)
+    assert n_exact(exact) == 1
+    torch.testing.assert_close(outputs_of(exact, pixels()), outputs_of(trunk, pixels()))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)

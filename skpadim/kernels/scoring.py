@@ -8,7 +8,7 @@ scipy's, applied to the identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from scipy.ndimage import gaussian_filter1d
@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from .moments import Blocks
 from .prefix import PrefixTree
-from .replays import Replays
 from .whitening import squared_distances, unpack
 
 # The features of a band's patches, for all images of a batch, stay in a processor's cache.
@@ -66,7 +65,6 @@ class Scorer:
     rows: Tensor
     columns: Tensor
     patches: Tensor
-    _replays: Replays = field(default_factory=Replays, init=False, repr=False, compare=False)
 
     @classmethod
     def build(
@@ -117,10 +115,6 @@ class Scorer:
 
     def distances(self, levels: Sequence[Tensor]) -> Tensor:
         """Return Mahalanobis distances (n, h, w) of levels (n, c, h, w), coarse to fine."""
-        (distances,) = self._replays.run(self._distances, *levels)
-        return distances
-
-    def _distances(self, *levels: Tensor) -> tuple[Tensor]:
         centred = [_by_cell(level) - mean for level, mean in zip(levels, self.means, strict=True)]
         parts = []
         for band in self.tree.bands(centred[-1][0].nbytes, _BAND_BYTES):
@@ -133,7 +127,7 @@ class Scorer:
         squared = torch.cat(parts).index_select(0, self.patches)
         # Squares of finite features may overflow: without an end, smoothing would make them NaN.
         squared.nan_to_num_(nan=torch.finfo(squared.dtype).max)
-        return (squared.sqrt_().T.unflatten(1, self.tree.fine_shape),)
+        return squared.sqrt_().T.unflatten(1, self.tree.fine_shape)
 
     def maps(self, distances: Tensor) -> Tensor:
         """Return anomaly maps (n, height, width) of distances (n, h, w)."""
