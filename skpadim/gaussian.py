@@ -147,6 +147,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         pyramid = self._check(X, reset=True)
         return self.fit_stream(self._chunks(pyramid), pyramid.image_size)
 
+    @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
     def fit_stream(self, batches: Iterable[Sequence[Tensor]], image_size: tuple[int, int]) -> Self:
         """Fit on a stream of batches, in constant memory.
@@ -154,7 +155,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Parameters
         ----------
         batches : iterable of sequence of Tensor of shape (n, channels, h, w)
-            For every batch its features, one tensor per layer.
+            For every batch its features, one tensor per layer, floats on any device.
         image_size : (int, int)
             Height and width in pixels of the images.
 
@@ -164,11 +165,12 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
         Raises
         ------
-        ValueError
-            As :meth:`fit`.
+        ValueError, TypeError
+            As :meth:`fit`, or if a batch is something else than the first.
         """
-        device = resolve_device(self.device)
-        moments, reservoir = self._accumulate([level.to(device) for level in batch] for batch in batches)
+        if np.shape(image_size) != (2,) or min(image_size) < 1:
+            raise ValueError(f"image_size must be (height, width) in pixels; got {image_size!r}.")
+        moments, reservoir = self._accumulate(_checked(batches, resolve_device(self.device)))
         self.image_size_ = (int(image_size[0]), int(image_size[1]))
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
@@ -450,6 +452,33 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
+
+
+def _checked(batches: Iterable[Sequence[Any]], device: torch.device) -> Iterator[list[Tensor]]:
+    """Yield the batches that hold images, as floats on the device; refuse what does not match the first."""
+    expected = None
+    for number, batch in enumerate(batches):
+        if any(not isinstance(level, Tensor) or level.dim() != 4 or level.is_complex() for level in batch):
+            raise TypeError(
+                f"batches: number {number} must hold float tensors (n, channels, h, w), one per layer; "
+                f"got {[(type(level).__name__, *np.shape(level)) for level in batch]}."
+            )
+        shapes, counts = [tuple(level.shape[1:]) for level in batch], {len(level) for level in batch}
+        expected = shapes if expected is None else expected
+        if shapes != expected or len(counts) != 1:
+            raise ValueError(
+                f"batches: number {number} has levels {[tuple(level.shape) for level in batch]}; expected "
+                f"one number of images, and (channels, height, width) {expected} as in the first."
+            )
+        if counts != {0}:
+            yield [level.to(device, _working_dtype(level)) for level in batch]
+
+
+def _working_dtype(level: Tensor) -> torch.dtype:
+    """Return the dtype to compute with: float64 for float64 and integers, float32 for all other floats."""
+    if level.is_floating_point():
+        return torch.promote_types(level.dtype, torch.float32)
+    return torch.float64
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -240,3 +241,70 @@ def test_squares_that_overflow_are_anomalies(value):
     scores = gaussian.score_samples(far)
     assert np.isfinite(scores).all() and scores[1] < 1e10 * scores[0]
     assert_array_equal(gaussian.predict(far)[1], -1)
+
+
+def stream_of(levels, sizes):
+    edges = np.cumsum([0, *sizes])
+    for start, stop in pairwise(edges):
+        yield [level[start:stop] for level in levels]
+
+
+def test_empty_batches_of_a_stream_are_nothing():
+    pyramid = draw_pyramid(30, [(4, 6, 6), (5, 3, 3)], image_size=(24, 24))
+    levels = [torch.from_numpy(level) for level in pyramid.levels]
+    whole = PatchGaussian().fit(pyramid)
+    streamed = PatchGaussian().fit_stream(stream_of(levels, [0, 10, 0, 20, 0]), (24, 24))
+    assert_allclose(streamed.loo_scores_, whole.loo_scores_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.int64, torch.uint8, torch.float16, torch.bfloat16, torch.float64], ids=str
+)
+def test_streams_of_any_numbers_are_computed_in_floats(dtype):
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.integers(0, 9, (30, 4, 6, 6)))
+    whole = PatchGaussian().fit(features.numpy())
+    streamed = PatchGaussian().fit_stream(stream_of([features.to(dtype)], [16, 14]), (6, 6))
+    assert_allclose(streamed.loo_scores_, whole.loo_scores_, rtol=1e-6)
+    assert {part.dtype for part in streamed.whitening_} <= {np.dtype("f4"), np.dtype("f8")}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "change", "error", "message"),
+    [
+        ([], list, ValueError, "n_samples=0"),
+        ([0, 0], list, ValueError, "n_samples=0"),
+        ([3, 3], lambda batch: [*batch, batch[0]], ValueError, "number 1 has levels.*as in the first"),
+        ([3, 3], lambda batch: batch[:1], ValueError, "number 1 has levels.*as in the first"),
+        ([3, 3], lambda batch: [batch[0], batch[1][:2]], ValueError, "number 1 .*one number of images"),
+        ([3, 3], lambda batch: [level[:, 0] for level in batch], TypeError, r"number 1 .*'Tensor', 3, 6, 6"),
+        (
+            [3, 3],
+            lambda batch: [level.numpy() for level in batch],
+            TypeError,
+            "number 1 .*'ndarray', 3, 4, 6",
+        ),
+        ([3, 3], lambda batch: [level + 0j for level in batch], TypeError, "number 1 .*floats"),
+    ],
+    ids=["none", "empty", "more layers", "fewer layers", "uneven", "no maps", "arrays", "complex"],
+)
+def test_what_is_no_batch_is_refused(sizes, change, error, message):
+    levels = [torch.rand(6, 4, 6, 6, generator=torch.Generator()), torch.zeros(6, 5, 3, 3)]
+    first, *others = list(stream_of(levels, sizes)) or [None]
+    batches = [first, *map(change, others)] if first else []
+    with pytest.raises(error, match=message):
+        PatchGaussian().fit_stream(batches, (24, 24))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"n_calibration": 0}, {"sigma": -1}, {"false_alarm_rate": 2}, {"epsilon": -1}]
+)
+def test_parameters_are_checked_before_a_stream(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))!r} parameter of PatchGaussian"):
+        PatchGaussian(**arguments).fit_stream([[torch.zeros(5, 4, 6, 6)]], (24, 24))
+
+
+@pytest.mark.parametrize("size", [24, (24,), (0, 24), (24, 24, 3)])
+def test_size_of_the_images_of_a_stream(size):
+    with pytest.raises(ValueError, match="image_size must be"):
+        PatchGaussian().fit_stream([[torch.zeros(5, 4, 6, 6)]], size)
