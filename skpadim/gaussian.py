@@ -23,7 +23,7 @@ from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mea
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_pyramid
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -170,7 +170,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         """
         if np.shape(image_size) != (2,) or min(image_size) < 1:
             raise ValueError(f"image_size must be (height, width) in pixels; got {image_size!r}.")
-        moments, reservoir = self._accumulate(_checked(batches, resolve_device(self.device)))
+        moments, reservoir = self._accumulate(check_batches(batches, resolve_device(self.device)))
         self.image_size_ = (int(image_size[0]), int(image_size[1]))
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
@@ -452,33 +452,6 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
-
-
-def _checked(batches: Iterable[Sequence[Any]], device: torch.device) -> Iterator[list[Tensor]]:
-    """Yield the batches that hold images, as floats on the device; refuse what does not match the first."""
-    expected = None
-    for number, batch in enumerate(batches):
-        if any(not isinstance(level, Tensor) or level.dim() != 4 or level.is_complex() for level in batch):
-            raise TypeError(
-                f"batches: number {number} must hold float tensors (n, channels, h, w), one per layer; "
-                f"got {[(type(level).__name__, *np.shape(level)) for level in batch]}."
-            )
-        shapes, counts = [tuple(level.shape[1:]) for level in batch], {len(level) for level in batch}
-        expected = shapes if expected is None else expected
-        if shapes != expected or len(counts) != 1:
-            raise ValueError(
-                f"batches: number {number} has levels {[tuple(level.shape) for level in batch]}; expected "
-                f"one number of images, and (channels, height, width) {expected} as in the first."
-            )
-        if counts != {0}:
-            yield [level.to(device, _working_dtype(level)) for level in batch]
-
-
-def _working_dtype(level: Tensor) -> torch.dtype:
-    """Return the dtype to compute with: float64 for float64 and integers, float32 for all other floats."""
-    if level.is_floating_point():
-        return torch.promote_types(level.dtype, torch.float32)
-    return torch.float64
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_n_features, assert_all_finite, validate_data
+from torch import Tensor
 
 from .kernels.prefix import nearest_index
 
@@ -207,3 +209,51 @@ def check_pyramid(estimator: BaseEstimator, X: Any, *, reset: bool) -> FeaturePy
         assert_all_finite(level, input_name=f"X, layer {name!r},")
     levels = [level.astype(np.result_type(level, np.float32), copy=False) for level in X.levels]
     return FeaturePyramid(levels, X.layer_names, X.image_size)
+
+
+def check_batches(batches: Iterable[Sequence[Any]], device: torch.device) -> Iterator[list[Tensor]]:
+    """Check the batches of a stream of features, and bring them to a device as floats.
+
+    Parameters
+    ----------
+    batches : iterable of sequence of Tensor of shape (n, channels, h, w)
+        For every batch its features, one tensor per layer.
+    device : torch.device
+
+    Yields
+    ------
+    list of Tensor of shape (n, channels, h, w)
+        Of float32 or float64; batches without images are left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a batch holds something else, or does not match the first.
+    """
+    expected = None
+    for number, batch in enumerate(batches):
+        if any(not isinstance(level, Tensor) or level.dim() != 4 or level.is_complex() for level in batch):
+            raise TypeError(
+                f"batches: number {number} must hold float tensors (n, channels, h, w), one per layer; got "
+                f"{[f'{type(level).__name__} {(*np.shape(level),)} {_dtype_name(level)}' for level in batch]}."
+            )
+        shapes, counts = [tuple(level.shape[1:]) for level in batch], {len(level) for level in batch}
+        expected = shapes if expected is None else expected
+        if shapes != expected or len(counts) != 1:
+            raise ValueError(
+                f"batches: number {number} has levels {[tuple(level.shape) for level in batch]}; expected "
+                f"one number of images, and (channels, height, width) {expected} as in the first."
+            )
+        if counts != {0}:
+            yield [level.to(device, _working_dtype(level)) for level in batch]
+
+
+def _dtype_name(level: Any) -> str:
+    return str(getattr(level, "dtype", "")).removeprefix("torch.")
+
+
+def _working_dtype(level: Tensor) -> torch.dtype:
+    """Return the dtype to compute with: float64 for float64 and integers, float32 for all other floats."""
+    if level.is_floating_point():
+        return torch.promote_types(level.dtype, torch.float32)
+    return torch.float64

@@ -206,7 +206,7 @@ def test_failed_fit_leaves_everything_as_it_was():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_statistics_of_resnet_take_7_million_floats(seed):
-    chosen = RandomChannelSelector(100, random_state=seed).fit(np.empty((1, 448))).channel_indices_
+    chosen = RandomChannelSelector(100, random_state=seed).fit(np.zeros((1, 448))).channel_indices_
     channels = np.histogram(chosen, [0, 64, 192, 448])[0]
     pyramid = draw_pyramid(3, list(zip(channels.tolist(), (56, 28, 14), (56, 28, 14), strict=True)))
     gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
@@ -277,14 +277,19 @@ def test_streams_of_any_numbers_are_computed_in_floats(dtype):
         ([3, 3], lambda batch: [*batch, batch[0]], ValueError, "number 1 has levels.*as in the first"),
         ([3, 3], lambda batch: batch[:1], ValueError, "number 1 has levels.*as in the first"),
         ([3, 3], lambda batch: [batch[0], batch[1][:2]], ValueError, "number 1 .*one number of images"),
-        ([3, 3], lambda batch: [level[:, 0] for level in batch], TypeError, r"number 1 .*'Tensor', 3, 6, 6"),
+        (
+            [3, 3],
+            lambda batch: [level[:, 0] for level in batch],
+            TypeError,
+            r"\(3, 6, 6\) float32",
+        ),
         (
             [3, 3],
             lambda batch: [level.numpy() for level in batch],
             TypeError,
-            "number 1 .*'ndarray', 3, 4, 6",
+            "number 1 .*ndarray",
         ),
-        ([3, 3], lambda batch: [level + 0j for level in batch], TypeError, "number 1 .*floats"),
+        ([3, 3], lambda batch: [level + 0j for level in batch], TypeError, "number 1 .*complex64"),
     ],
     ids=["none", "empty", "more layers", "fewer layers", "uneven", "no maps", "arrays", "complex"],
 )
@@ -297,11 +302,11 @@ def test_what_is_no_batch_is_refused(sizes, change, error, message):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"n_calibration": 0}, {"sigma": -1}, {"false_alarm_rate": 2}, {"epsilon": -1}]
+    ("name", "value"), [("n_calibration", 0), ("sigma", -1), ("false_alarm_rate", 2), ("epsilon", -1)]
 )
-def test_parameters_are_checked_before_a_stream(arguments):
-    with pytest.raises(ValueError, match=f"{next(iter(arguments))!r} parameter of PatchGaussian"):
-        PatchGaussian(**arguments).fit_stream([[torch.zeros(5, 4, 6, 6)]], (24, 24))
+def test_parameters_are_checked_before_a_stream(name, value):
+    with pytest.raises(ValueError, match=f"'{name}' parameter of PatchGaussian"):
+        PatchGaussian(**{name: value}).fit_stream([[torch.zeros(5, 4, 6, 6)]], (24, 24))
 
 
 @pytest.mark.parametrize("size", [24, (24,), (0, 24), (24, 24, 3)])
