@@ -235,7 +235,7 @@ def check_batches(batches: Iterable[Sequence[Any]], device: torch.device) -> Ite
         if any(not isinstance(level, Tensor) or level.dim() != 4 or level.is_complex() for level in batch):
             raise TypeError(
                 f"batches: number {number} must hold float tensors (n, channels, h, w), one per layer; got "
-                f"{[f'{type(level).__name__} {(*np.shape(level),)} {_dtype_name(level)}' for level in batch]}."
+                f"{[*map(_describe, batch)]}."
             )
         shapes, counts = [tuple(level.shape[1:]) for level in batch], {len(level) for level in batch}
         expected = shapes if expected is None else expected
@@ -248,8 +248,9 @@ def check_batches(batches: Iterable[Sequence[Any]], device: torch.device) -> Ite
             yield [level.to(device, _working_dtype(level)) for level in batch]
 
 
-def _dtype_name(level: Any) -> str:
-    return str(getattr(level, "dtype", "")).removeprefix("torch.")
+def _describe(level: Any) -> str:
+    dtype = str(getattr(level, "dtype", "")).removeprefix("torch.")
+    return f"{type(level).__name__} {(*np.shape(level),)} {dtype}"
 
 
 def _working_dtype(level: Tensor) -> torch.dtype:
