@@ -61,7 +61,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         What the network computes in. None: the precision of its weights. "tf32" is float32 whose
         convolutions a GPU may round to ten bits of mantissa, as torch lets it by default: about twice as
         fast, with an error of about 1e-3. "bfloat16" is meant for GPUs and processors made for it; features
-        come out in float32, with an error of about a percent.
+        come out in float32, with an error of some per cent.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: the network sees an image
         once, however often it comes, and goes on from there for deeper layers. 1.4 MB an image for the
