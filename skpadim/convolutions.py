@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional
+from torch.nn.modules.utils import _pair
 
 from .tracing import calls_forward_alone, finished
 from .trunks import Shapes
@@ -46,44 +45,38 @@ class PackedConvolution(nn.Module):
         return result
 
 
-class ExactConvolution(nn.Module):
+class ExactConvolution(nn.Conv2d):
     """A convolution in float32 on a GPU, where torch's own rounds to TF32 unless a global switch forbids it.
 
     With TF32 scores would depend on the batch size, and differ from those on a CPU, by several 1e-3.
-
-    Parameters
-    ----------
-    convolution : nn.Conv2d
-        It is not changed; weights that lie contiguous are shared.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
+    @classmethod
+    def of(cls, convolution: nn.Conv2d) -> ExactConvolution:
+        """Return one that does what a convolution does, which is not changed."""
+        exact = copy.copy(convolution)
+        exact.__class__ = cls
         # Channels last is the layout of tensor cores; without them GPUs take a seventh more time with it.
         contiguous = convolution.weight.detach().flatten().view(convolution.weight.shape)
-        self.weight, self.bias = nn.Parameter(contiguous, requires_grad=False), convolution.bias
-        self.stride, self.dilation, self.groups = convolution.stride, convolution.dilation, convolution.groups
-        self.padding: Any = convolution.padding
-        self.pad: Callable[[Tensor], Tensor] | None = None
-        if convolution.padding_mode != "zeros" or isinstance(convolution.padding, str):
-            mode = "constant" if convolution.padding_mode == "zeros" else convolution.padding_mode
-            sides = convolution._reversed_padding_repeated_twice
-            self.padding, self.pad = (0, 0), partial(functional.pad, pad=sides, mode=mode)
+        weight = nn.Parameter(contiguous, requires_grad=False)
+        exact._parameters = {**convolution._parameters, "weight": weight}
+        return cast(ExactConvolution, exact)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve images (n_images, channels, height, width), or one without the first dimension."""
         if input.dim() == 3:
-            return self.forward(input[None])[0]
-        padded = input if self.pad is None else self.pad(input)
+            return self._conv_forward(input[None], weight, bias)[0]
+        sides, mode = self._sides()
+        padded = functional.pad(input, sides, mode=mode) if sides else input
         # What conv2d itself calls, with the switches it reads from torch.backends: TF32 is off, and so is
         # the search for the fastest algorithm, which finds another each time.
         return torch._convolution(
             padded.contiguous(),
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
+            weight,
+            bias,
+            _pair(self.stride),
+            (0, 0) if sides or isinstance(self.padding, str) else _pair(self.padding),
+            _pair(self.dilation),
             transposed=False,
             output_padding=(0, 0),
             groups=self.groups,
@@ -92,6 +85,16 @@ class ExactConvolution(nn.Module):
             cudnn_enabled=torch.backends.cudnn.enabled,
             allow_tf32=False,
         )
+
+    def _sides(self) -> tuple[list[int], str]:
+        """Return by how much to pad left, right, above and below, and how; none: as the kernels do it."""
+        if self.padding_mode != "zeros":
+            return self._reversed_padding_repeated_twice, self.padding_mode
+        if self.padding != "same":
+            return [], "constant"
+        (rows, columns), (high, wide) = _pair(self.dilation), self.weight.shape[2:]
+        across, down = columns * (wide - 1), rows * (high - 1)
+        return [across // 2, across - across // 2, down // 2, down - down // 2], "constant"
 
 
 def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
@@ -109,11 +112,11 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     GraphModule
     """
     packed = GraphModule(trunk, copy.deepcopy(trunk.graph))
-    read = tuple(str(node.target) for node in packed.graph.nodes if node.op == "get_attr")
+    used = [str(node.target) for node in packed.graph.nodes if node.op in ("get_attr", "call_module")]
     for node in packed.graph.nodes:
         if node.op == "call_module":
             name, shape = str(node.target), shapes.get(node.all_input_nodes[0].name, ())
-            module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in read)
+            module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in used)
             if len(shape) == 4 and alone and _can_be_packed(module):
                 packed.set_submodule(name, _packed(module, shape))
     return finished(packed)
@@ -122,7 +125,8 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
 def _packed(convolution: nn.Conv2d, shape: tuple[int, ...]) -> nn.Module:
     try:
         return PackedConvolution(convolution, shape)
-    except (AttributeError, RuntimeError):  # The functions are private: another torch may lack them.
+    # The functions are private: another torch may lack them, and they take no sizes that are no pairs.
+    except (AttributeError, RuntimeError, TypeError):
         return convolution
 
 
@@ -138,34 +142,28 @@ def _can_be_packed(module: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     # A subclass may make its weights anew at every call.
-    plain = type(module) is nn.Conv2d and calls_forward_alone(module)
+    plain = type(module) is nn.Conv2d and calls_forward_alone(module) and "_conv_forward" not in vars(module)
     return plain and module.weight.dtype == torch.float32
 
 
 def exact_trunk(trunk: GraphModule) -> GraphModule:
-    """Return a trunk whose convolutions in float32, subclasses aside, are exact to float rounding.
+    """Return a trunk whose convolutions in float32 are exact to float rounding.
 
     Parameters
     ----------
     trunk : GraphModule
-        It is not changed.
+        It is not changed. Subclasses of convolutions, and those with hooks, stay as they are.
 
     Returns
     -------
     GraphModule
     """
-    exact = GraphModule(trunk, copy.deepcopy(trunk.graph))
-    for name, module in list(exact.named_children()):
-        exact.set_submodule(name, _exact(module))
+    tensors = (*trunk.parameters(), *trunk.buffers())
+    exact: GraphModule = copy.deepcopy(trunk, {id(tensor): tensor for tensor in tensors})
+    made: dict[nn.Module, ExactConvolution] = {}
+    # One module may have several names.
+    for name, module in list(exact.named_modules(remove_duplicate=False)):
+        if _is_plain(module):
+            made[module] = made.get(module) or ExactConvolution.of(module)
+            exact.set_submodule(name, made[module])
     return finished(exact)
-
-
-def _exact(module: nn.Module) -> nn.Module:
-    """Return a module with the same tensors, and exact convolutions."""
-    if _is_plain(module):
-        return ExactConvolution(module)
-    own = copy.deepcopy(module, {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())})
-    for name, inner in list(own.named_modules()):
-        if _is_plain(inner):
-            own.set_submodule(name, ExactConvolution(inner))
-    return own

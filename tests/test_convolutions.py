@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import SqueezeExcitation
 
 from skpadim.backbones import build_trunk
 from skpadim.convolutions import ExactConvolution, PackedConvolution, exact_trunk, pack_trunk
@@ -84,11 +85,70 @@ def test_exact_trunk_is_the_same_function(name, layers):
 def test_exact_convolution_is_the_convolution(arguments):
     with torch.random.fork_rng(devices=[]):
         convolution = nn.Conv2d(3, 6, 4, **arguments)
-    exact = ExactConvolution(convolution)
+    exact = ExactConvolution.of(convolution)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's: it pads on one side more.
         for images in (pixels(), pixels()[0]):
             torch.testing.assert_close(exact(images), convolution(images))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"padding": "same"},
+        {"dilation": (2, 2), "padding": "same"},
+        {"stride": 2},
+        {"padding": 2},
+        {"padding": "valid", "dilation": 2},
+    ],
+    ids=str,
+)
+def test_geometry_may_be_changed_later(change):
+    with torch.random.fork_rng(devices=[]):
+        model = Around(nn.Conv2d(3, 4, 3))
+    vars(model.inner).update(change)
+    trunk = optimise_trunk(build_trunk(model, ("last",), None, seed=0))
+    expected = outputs_of(trunk, pixels())
+    for other in (exact_trunk(trunk), pack_trunk(trunk, see_shapes(trunk, pixels()))):
+        torch.testing.assert_close(outputs_of(other, pixels()), expected)
+
+
+class Adorned(nn.Module):
+    """A network whose convolution has a module and a tensor of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.last = nn.Conv2d(3, 4, 3), nn.Identity()
+        self.convolution.activation = nn.ReLU()
+        self.convolution.register_buffer("scale", torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.last(self.convolution.activation(self.convolution(x)) * self.convolution.scale)
+
+
+class OfTwoNames(nn.Module):
+    """A network in which one convolution has two names, at the top and within a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 1)
+        self.second, self.inner = self.first, SqueezeExcitation(3, 3)
+        self.inner.fc2 = self.inner.fc1
+        self.last = nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.inner(self.second(self.first(x))))
+
+
+@pytest.mark.parametrize(("make", "n_expected"), [(Adorned, 1), (OfTwoNames, 2)])
+def test_exact_trunk_keeps_what_there_is(make, n_expected):
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(make(), ("last",), None, seed=0))
+    exact = exact_trunk(trunk)
+    assert n_exact(exact) == n_expected
+    assert not any(type(module) is nn.Conv2d for module in exact.modules())
+    for other in (exact, pack_trunk(trunk, see_shapes(trunk, pixels()))):
+        torch.testing.assert_close(outputs_of(other, pixels()), outputs_of(trunk, pixels()))
 
 
 class Subclass(nn.Conv2d):
