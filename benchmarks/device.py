@@ -102,7 +102,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of real photos")
     parser.add_argument("--weights", type=Path, help="state dict of SqueezeNet")
     parser.add_argument("--output", type=Path, help="Markdown file to write")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if (options.data is None) != (options.weights is None):
+        parser.error("--data and --weights belong together")
+    return options
 
 
 def command(options: argparse.Namespace) -> str:

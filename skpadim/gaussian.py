@@ -168,10 +168,12 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         ValueError, TypeError
             As :meth:`fit`, or if a batch is something else than the first.
         """
-        if np.shape(image_size) != (2,) or min(image_size) < 1:
-            raise ValueError(f"image_size must be (height, width) in pixels; got {image_size!r}.")
+        sides = np.atleast_1d(np.asarray(image_size))
+        if sides.shape != (2,) or sides.dtype.kind not in "iu" or min(sides) < 1:
+            raise ValueError(f"image_size must be (height, width), positive ints; got {image_size!r}.")
         moments, reservoir = self._accumulate(check_batches(batches, resolve_device(self.device)))
-        self.image_size_ = (int(image_size[0]), int(image_size[1]))
+        self.image_size_ = (int(sides[0]), int(sides[1]))
+        self.n_features_in_ = sum(shape[0] for shape in self.level_shapes_)
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)

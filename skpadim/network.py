@@ -224,7 +224,7 @@ class _TrunkAtWork:
 
     def __call__(self, images: Tensor) -> Mapping[str, Any]:
         """Compute the outputs of the layers, by name, of normalised images."""
-        # Weights packed for one image are slow for others on some processors: up to twice the time, or more.
+        # Weights packed for one image are slow for several on some processors.
         trunk = self._packed if len(images) == 1 else self._trunk
         outputs: Mapping[str, Any] = trunk(images)
         return outputs

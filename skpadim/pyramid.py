@@ -211,7 +211,7 @@ def check_pyramid(estimator: BaseEstimator, X: Any, *, reset: bool) -> FeaturePy
     return FeaturePyramid(levels, X.layer_names, X.image_size)
 
 
-def check_batches(batches: Iterable[Sequence[Any]], device: torch.device) -> Iterator[list[Tensor]]:
+def check_batches(batches: Iterable[Any], device: torch.device) -> Iterator[list[Tensor]]:
     """Check the batches of a stream of features, and bring them to a device as floats.
 
     Parameters
@@ -232,29 +232,35 @@ def check_batches(batches: Iterable[Sequence[Any]], device: torch.device) -> Ite
     """
     expected = None
     for number, batch in enumerate(batches):
-        if any(not isinstance(level, Tensor) or level.dim() != 4 or level.is_complex() for level in batch):
+        levels = list(batch) if isinstance(batch, Iterable) else [batch]
+        if not all(map(_holds_maps, levels)) or not any(level.shape[1] for level in levels):
             raise TypeError(
-                f"batches: number {number} must hold float tensors (n, channels, h, w), one per layer; got "
-                f"{[*map(_describe, batch)]}."
+                f"batches: number {number} must hold dense float tensors (n, channels, h, w), one per layer; "
+                f"got {[*map(_describe, levels)]}."
             )
-        shapes, counts = [tuple(level.shape[1:]) for level in batch], {len(level) for level in batch}
-        expected = shapes if expected is None else expected
-        if shapes != expected or len(counts) != 1:
+        counts = {len(level) for level in levels}
+        if counts == {0}:
+            continue
+        found = [(*level.shape[1:], level.dtype) for level in levels]
+        expected = found if expected is None else expected
+        if found != expected or len(counts) != 1:
             raise ValueError(
-                f"batches: number {number} has levels {[tuple(level.shape) for level in batch]}; expected "
-                f"one number of images, and (channels, height, width) {expected} as in the first."
+                f"batches: number {number} holds {[*map(_describe, levels)]}; expected one number of "
+                f"images, and (channels, height, width, dtype) as in the first: {expected}."
             )
-        if counts != {0}:
-            yield [level.to(device, _working_dtype(level)) for level in batch]
+        yield [level.detach().to(device, _working_dtype(level)) for level in levels]
+
+
+def _holds_maps(level: Any) -> bool:
+    is_dense = isinstance(level, Tensor) and level.layout == torch.strided and not level.is_complex()
+    return is_dense and level.dim() == 4 and 0 not in level.shape[2:]
 
 
 def _describe(level: Any) -> str:
     dtype = str(getattr(level, "dtype", "")).removeprefix("torch.")
-    return f"{type(level).__name__} {(*np.shape(level),)} {dtype}"
+    return f"{type(level).__name__} {tuple(getattr(level, 'shape', ()))} {dtype}"
 
 
 def _working_dtype(level: Tensor) -> torch.dtype:
-    """Return the dtype to compute with: float64 for float64 and integers, float32 for all other floats."""
-    if level.is_floating_point():
-        return torch.promote_types(level.dtype, torch.float32)
-    return torch.float64
+    """Return the dtype to compute with: float32 for floats of up to 32 bits, float64 for the rest."""
+    return torch.float32 if level.is_floating_point() and level.itemsize <= 4 else torch.float64

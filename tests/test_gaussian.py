@@ -274,14 +274,20 @@ def test_streams_of_any_numbers_are_computed_in_floats(dtype):
     [
         ([], list, ValueError, "n_samples=0"),
         ([0, 0], list, ValueError, "n_samples=0"),
-        ([3, 3], lambda batch: [*batch, batch[0]], ValueError, "number 1 has levels.*as in the first"),
-        ([3, 3], lambda batch: batch[:1], ValueError, "number 1 has levels.*as in the first"),
+        ([3, 3], lambda batch: [*batch, batch[0]], ValueError, "number 1 holds .*as in the first"),
+        ([3, 3], lambda batch: batch[:1], ValueError, "number 1 holds .*as in the first"),
         ([3, 3], lambda batch: [batch[0], batch[1][:2]], ValueError, "number 1 .*one number of images"),
         ([3, 3], lambda batch: [level[:, 0] for level in batch], TypeError, r"\(3, 6, 6\) float32"),
         ([3, 3], lambda batch: [level.numpy() for level in batch], TypeError, "number 1 .*ndarray"),
         ([3, 3], lambda batch: [level + 0j for level in batch], TypeError, "number 1 .*complex64"),
+        ([3, 3], lambda batch: [level.double() for level in batch], ValueError, "number 1 .*float32"),
+        ([3, 3], lambda batch: [level.to_sparse() for level in batch], TypeError, "number 1 .*dense"),
+        ([3, 3], lambda batch: [level[:, :0] for level in batch], TypeError, r"number 1 .*\(3, 0, 6, 6\)"),
+        ([3, 3], lambda batch: [level[:, :, :0] for level in batch], TypeError, r"number 1 .*\(3, 4, 0, 6\)"),
+        ([3, 3], lambda _batch: [[[1, 2], [3]]], TypeError, "number 1 .*list"),
+        ([3, 3], lambda _batch: None, TypeError, "number 1 .*NoneType"),
+        ([3, 3], lambda _batch: [], TypeError, "number 1 "),
     ],
-    ids=["none", "empty", "more layers", "fewer layers", "uneven", "no maps", "arrays", "complex"],
 )
 def test_what_is_no_batch_is_refused(sizes, change, error, message):
     levels = [torch.rand(6, 4, 6, 6, generator=torch.Generator()), torch.zeros(6, 5, 3, 3)]
@@ -299,7 +305,16 @@ def test_parameters_are_checked_before_a_stream(name, value):
         PatchGaussian(**{name: value}).fit_stream([[torch.zeros(5, 4, 6, 6)]], (24, 24))
 
 
-@pytest.mark.parametrize("size", [24, (24,), (0, 24), (24, 24, 3)])
+def test_streams_may_be_iterators_of_iterators_that_require_gradients():
+    pyramid = draw_pyramid(30, [(4, 6, 6), (5, 3, 3)], image_size=(24, 24))
+    levels = [torch.from_numpy(level).requires_grad_() for level in pyramid.levels]
+    streamed = PatchGaussian().fit_stream(map(iter, stream_of(levels, [15, 15])), (24, 24))
+    assert_allclose(streamed.loo_scores_, PatchGaussian().fit(pyramid).loo_scores_, rtol=1e-6)
+    assert streamed.n_features_in_ == 9
+    assert streamed.score_samples(pyramid).shape == (30,)
+
+
+@pytest.mark.parametrize("size", [24, (24,), (0, 24), (24, 24, 3), (6.7, 6.2), (np.nan, 6), ("a", "b")])
 def test_size_of_the_images_of_a_stream(size):
     with pytest.raises(ValueError, match="image_size must be"):
         PatchGaussian().fit_stream([[torch.zeros(5, 4, 6, 6)]], size)
