@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Sequence
+import statistics
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +25,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pages import command, machine, table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Bunch
+from timing import interleaved, timed
 
 from skpadim import PaDiMDetector
 from skpadim.backbones import build_trunk
@@ -44,7 +44,6 @@ N_TEST = 32
 N_FIT = 1024
 N_FILES = 128
 BATCHES = 4  # of each size, scored at a time
-N_WARM_UP = 2
 SQUEEZENET = {
     "backbone": "squeezenet1_0",
     "layers": ("features.4", "features.8", "features.12"),
@@ -56,23 +55,21 @@ FILES = {"PNG": 256, "JPEG": 1024}  # sides in pixels
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     device = torch.device(options.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     drawn = make_inspection_images(N_GOOD, N_TEST // 2, N_TEST // 2, image_size=options.image_size)
     lines = [
         "# On a device" if device.type == "cuda" else "# On a processor",
         "",
-        f"Made by `python benchmarks/device.py {command(options)}` on {name}, {os.cpu_count()} "
-        f"processors, torch {torch.__version__}. ResNet-18 to its third layer, random weights, 100 channels, "
-        f"{options.image_size} px; uint8 arrays in, scores out.",
+        f"Made by `{command('device.py')}` on {machine()}, torch {torch.__version__}. ResNet-18 to its third "
+        f"layer, random weights, 100 channels, {options.image_size} px; uint8 arrays in, scores out.",
         "",
-        *speeds(drawn.X_train, device, options.precisions, options.batch_sizes, options.repeats),
+        *speeds(drawn.X_train, device, options),
         "",
         "The trunk alone: in the same precision, on tensors that lie there. Outside the trunk: the share of "
         "a score's time that it does not take. A fit includes building the network and its threshold.",
         "",
         "Scores beside those of a detector that was fitted on a CPU in float32, of drawn photos:",
         "",
-        *changes(drawn, options.device, options.precisions),
+        *changes(drawn, options.device, options.precisions, image_size=options.image_size),
     ]
     if options.data:
         real = load_inspection_folder(options.data)
@@ -83,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines += from_files(drawn.X_train, options.device, options.threads)
     if device.type == "cuda":
         lines += ["", "The trunk alone with exact convolutions, images per second:", ""]
-        lines += layouts(drawn.X_train, device, options.batch_sizes, options.repeats)
+        lines += layouts(drawn.X_train, device, options)
     text = "\n".join(lines) + "\n"
     print(text)
     if options.output:
@@ -108,87 +105,58 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def command(options: argparse.Namespace) -> str:
-    """Return the options as they were given, but for where files lie."""
-    shown = []
-    for name, value in vars(options).items():
-        text = " ".join(map(str, value)) if isinstance(value, list) else value
-        text = name.upper() if isinstance(value, Path) else text
-        if value is not None and name != "output":
-            shown.append(f"--{name.replace('_', '-')} {text}")
-    return " ".join(shown)
-
-
-def speeds(
-    photos: NDArray[np.uint8],
-    device: torch.device,
-    precisions: Sequence[str],
-    batch_sizes: Sequence[int],
-    repeats: int,
-) -> Iterator[str]:
-    yield (
-        "| precision of the network | batch | trunk alone, images/s | scores, images/s "
-        f"| outside the trunk | fit of {N_FIT:,}, s |"
-    )
-    yield "|---|---|---|---|---|---|"
-    for precision in precisions:
-        for batch_size in batch_sizes:
-            trunk, scores, fit = measure(photos, batch_size, precision, device, repeats)
+def speeds(photos: NDArray[np.uint8], device: torch.device, options: argparse.Namespace) -> list[str]:
+    head = ["precision of the network", "batch", "trunk alone, images/s", "scores, images/s"]
+    rows = []
+    for precision in options.precisions:
+        for batch_size in options.batch_sizes:
+            trunk, scores, fit = measure(photos, batch_size, precision, device, options.repeats)
             outside = 1 - scores / trunk
-            yield (
-                f"| {precision} | {batch_size} | {trunk:,.0f} | {scores:,.0f} | {outside:.1%} | {fit:.2f} |"
-            )
+            cells = (f"{trunk:,.0f}", f"{scores:,.0f}", f"{outside:.1%}", f"{fit:.2f}")
+            rows.append([precision, str(batch_size), *cells])
+    return table([*head, "outside the trunk", f"fit of {N_FIT:,}, s"], rows)
 
 
-def changes(photos: Bunch, device: str, precisions: Sequence[str], **network: Any) -> Iterator[str]:
-    yield (
-        "| precision of the network | one at a time: largest change | 32 at a time: largest change | median "
-        "| ROC AUC of images |"
-    )
-    yield "|---|---|---|---|---|"
+def changes(photos: Bunch, device: str, precisions: Sequence[str], **network: Any) -> list[str]:
+    head = ["precision of the network", "one at a time: largest change", "32 at a time: largest change"]
     on_cpu = detector("cpu", "float32", 32, photos.X_train, **network).score_samples(photos.X_test)
+    rows = []
     for precision in precisions:
         alone, together = (
             detector(device, precision, size, photos.X_train, **network).score_samples(photos.X_test)
             for size in (1, 32)
         )
         off_alone, off = (np.abs(scores / on_cpu - 1) for scores in (alone, together))
-        yield (
-            f"| {precision} | {off_alone.max():.1e} | {off.max():.1e} | {np.median(off):.1e} "
-            f"| {roc_auc_score(photos.y_test, together):.4f} |"
-        )
+        auc = roc_auc_score(photos.y_test, together)
+        changed = (off_alone.max(), off.max(), np.median(off))
+        rows.append([precision, *(f"{change:.1e}" for change in changed), f"{auc:.4f}"])
+    return table([*head, "median", "ROC AUC of images"], rows)
 
 
-def layouts(
-    photos: NDArray[np.uint8], device: torch.device, batch_sizes: Sequence[int], repeats: int
-) -> Iterator[str]:
-    yield "| batch | channels last | contiguous |"
-    yield "|---|---|---|"
+def layouts(photos: NDArray[np.uint8], device: torch.device, options: argparse.Namespace) -> list[str]:
     trunk = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0)).to(device)
     exact = exact_trunk(trunk)
-    for batch_size in batch_sizes:
+    rows = []
+    for batch_size in options.batch_sizes:
         last = as_tensor(photos, batch_size, device, torch.float32)
+        calls = (partial(run, trunk, last), partial(run, exact, last.contiguous()))
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            seconds = interleaved(partial(run, trunk, last), partial(run, exact, last.contiguous()), repeats)
-        yield f"| {batch_size} | {' | '.join(f'{BATCHES * batch_size / each:,.0f}' for each in seconds)} |"
+            seconds = interleaved(*calls, repeats=options.repeats)
+        rows.append([str(batch_size), *(f"{BATCHES * batch_size / each:,.0f}" for each in seconds)])
+    return table(["batch", "channels last", "contiguous"], rows)
 
 
-def from_files(photos: NDArray[np.uint8], device: str, threads: Sequence[int]) -> Iterator[str]:
-    yield "| n_jobs | " + " | ".join(f"{kind}, {side} px" for kind, side in FILES.items()) + " |"
-    yield "|---|" + "---|" * len(FILES)
-    fitted = detector(device, "float32", 32, photos)
+def from_files(photos: NDArray[np.uint8], device: str, threads: Sequence[int]) -> list[str]:
+    fitted = detector(device, "float32", 32, photos, image_size=photos.shape[1])
+    rows = []
     with TemporaryDirectory() as folder:
         written = [write_files(photos, Path(folder), kind, side) for kind, side in FILES.items()]
         for n_jobs in threads:
             fitted.pipeline_[0].n_jobs = n_jobs
-            rates = []
-            for paths in written:
-                fitted.score_samples(paths)
-                elapsed = np.median(
-                    [timed(lambda paths=paths: fitted.score_samples(paths)) for _ in range(3)]
-                )
-                rates.append(f"{len(paths) / elapsed:,.0f}")
-            yield f"| {n_jobs} | {' | '.join(rates)} |"
+            calls = [partial(fitted.score_samples, paths) for paths in written]
+            rates = [N_FILES / seconds for seconds in interleaved(*calls, repeats=3)]
+            rows.append([str(n_jobs), *(f"{rate:,.0f}" for rate in rates)])
+    return table(["n_jobs", *(f"{kind}, {side} px" for kind, side in FILES.items())], rows)
 
 
 def write_files(photos: NDArray[np.uint8], folder: Path, kind: str, side: int) -> list[Path]:
@@ -202,8 +170,7 @@ def detector(
     device: str, precision: str, batch_size: int, photos: Sequence[Any], **network: Any
 ) -> PaDiMDetector:
     """Return one that is fitted."""
-    image_size = photos.shape[1] if isinstance(photos, np.ndarray) and photos.ndim > 1 else 224
-    arguments = {"layers": LAYERS, "weights": None, "image_size": image_size, **network}
+    arguments = {"layers": LAYERS, "weights": None, **network}
     return PaDiMDetector(batch_size=batch_size, device=device, precision=precision, **arguments).fit(photos)
 
 
@@ -211,16 +178,16 @@ def measure(
     photos: NDArray[np.uint8], batch_size: int, precision: str, device: torch.device, repeats: int
 ) -> tuple[float, float, float]:
     """Return images per second of the trunk alone and of the detector, and seconds of a fit."""
-    fitted = detector(str(device), precision, batch_size, photos)
+    fitted = detector(str(device), precision, batch_size, photos, image_size=photos.shape[1])
     X, good = (np.resize(photos, (n, *photos.shape[1:])) for n in (BATCHES * batch_size, N_FIT))
     dtype = PRECISIONS[precision]
     trunk = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0)).to(device, dtype)
     tensor = as_tensor(photos, batch_size, device, dtype)
     if precision == "float32" and device.type == "cuda":
         trunk, tensor = exact_trunk(trunk), tensor.contiguous()
-    seconds = interleaved(partial(run, trunk, tensor), lambda: fitted.score_samples(X), repeats)
-    by_trunk, by_scores = (len(X) / each for each in seconds)
-    return by_trunk, by_scores, float(np.median([timed(lambda: fitted.fit(good)) for _ in range(3)]))
+    calls = (partial(run, trunk, tensor), partial(fitted.score_samples, X))
+    by_trunk, by_scores = (len(X) / seconds for seconds in interleaved(*calls, repeats=repeats))
+    return by_trunk, by_scores, statistics.median(timed(partial(fitted.fit, good)) for _ in range(3))
 
 
 def as_tensor(
@@ -236,23 +203,6 @@ def run(trunk: torch.nn.Module, batch: torch.Tensor) -> None:
         for _ in range(BATCHES):
             outputs = trunk(batch)
     outputs[LAYERS[-1]].flatten()[0].item()
-
-
-def interleaved(first: Callable[[], object], second: Callable[[], object], repeats: int) -> list[float]:
-    """Return the median seconds of both."""
-    seconds: list[list[float]] = [[], []]
-    for turn in range(repeats + N_WARM_UP):
-        for times, function in zip(seconds, (first, second), strict=True):
-            elapsed = timed(function)
-            if turn >= N_WARM_UP:
-                times.append(elapsed)
-    return [float(np.median(times)) for times in seconds]
-
-
-def timed(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
 import statistics
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import torch
+from pages import command, machine, table
 
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
@@ -85,10 +80,6 @@ class Results:
         return f"{cell} ({statistics.median(ratios):.2f}{spread})"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
-
-
 def fit_table(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:
     head = ["fit"]
     head += [f"{size:,} images, s" for size in sizes] + [f"peak at {size:,}, MB" for size in sizes]
@@ -136,7 +127,7 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
     failures = [f"- {name}, {measure}: {text}" for (name, measure), text in results.failures.items()]
     parts = [
         ["# Beside every peer"],
-        [f"Made by `{command()}` on {machine()}. {setting}"],
+        [f"Made by `{command('peers.py')}` on {machine()}. {setting}"],
         ["In brackets: the ratio to the trunk alone in the same turn, its median and extremes."],
         fit_table(results, names, sizes),
         [*score_table(results, names)],
@@ -150,21 +141,3 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
         [f"- {name}: {text}" for name, text in results.versions.items()],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
-
-
-def command() -> str:
-    """Return the command line, without the folders of this machine."""
-    words, skip = [], False
-    for word in sys.argv[1:]:
-        if not skip and not word.startswith("--environments"):
-            words.append(Path(word).name if Path(word).is_absolute() else word)
-        skip = word == "--environments"
-    return shlex.join(["python", "benchmarks/peers.py", *words])
-
-
-def machine() -> str:
-    cpus = len(os.sched_getaffinity(0))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.machine()} machine, {memory:.0f} GB of memory"
-    gpu = f" and an {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{cpus} cores of an {system}{gpu}, {platform.system()}"

@@ -9,15 +9,14 @@ ResNet-18 to its third layer with random weights, 224 px, 100 channels.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from pages import command, machine, table
 from scipy.ndimage import gaussian_filter
+from timing import interleaved
 from torch.nn import functional
 from torchvision.models import resnet18
 
@@ -48,18 +47,19 @@ def main() -> None:
     lines = [
         "# What paid",
         "",
-        f"Made by `python benchmarks/ways.py --threads {options.threads} --repeats {options.repeats}` on "
-        f"{os.cpu_count()} processors ({platform.machine()}), torch {torch.__version__}. Milliseconds per "
-        "image, without and with each way: the median of interleaved runs.",
+        f"Made by `{command('ways.py')}` on {machine()}, {options.threads} threads, torch "
+        f"{torch.__version__}. Milliseconds per image, without and with each way: medians, taken in turns.",
         "",
-        "| way | batch of 32: without | with | ratio | single image: without | with | ratio |",
-        "|---|---|---|---|---|---|---|",
     ]
+    ends = ("without", "with", "ratio")
+    head = ["way", *(f"{size}: {end}" for size in ("batch of 32", "single image") for end in ends)]
     with torch.inference_mode():
         per_size = [measure(n_images, options.repeats) for n_images in (32, 1)]
-    for name in per_size[0]:
-        cells = [f"{a:.2f} | {b:.2f} | {b / a:.2f}" for a, b in (size[name] for size in per_size)]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    rows = [
+        [name, *(f"{cell:.2f}" for a, b in (size[name] for size in per_size) for cell in (a, b, b / a))]
+        for name in per_size[0]
+    ]
+    lines += table(head, rows)
     mean, most = moved_by_resizing()
     lines += [
         "",
@@ -75,20 +75,11 @@ def main() -> None:
 def measure(n_images: int, repeats: int) -> dict[str, tuple[float, float]]:
     """Return milliseconds per image without and with every way."""
     pairs = [*of_the_network(n_images), *of_the_distances(n_images), *around(n_images)]
-    return {name: interleaved(without, with_it, n_images, repeats) for name, without, with_it in pairs}
-
-
-def interleaved(
-    without: Callable[[], object], with_it: Callable[[], object], n_images: int, repeats: int
-) -> tuple[float, float]:
-    seconds: list[list[float]] = [[], []]
-    for turn in range(repeats + 2):
-        for which, function in enumerate((without, with_it)):
-            start = time.perf_counter()
-            function()
-            if turn >= 2:  # the first runs warm up
-                seconds[which].append(time.perf_counter() - start)
-    return tuple(1000 * float(np.median(times)) / n_images for times in seconds)
+    milliseconds = {}
+    for name, without, with_it in pairs:
+        seconds = interleaved(without, with_it, repeats=repeats)
+        milliseconds[name] = (1000 * seconds[0] / n_images, 1000 * seconds[1] / n_images)
+    return milliseconds
 
 
 def of_the_network(n_images: int) -> list[Pair]:

@@ -25,8 +25,8 @@ from .backbones import NETWORK_LOCK, build_trunk, copied, rebuild_trunk, trunk_a
 from .cache import FeatureCache, UnknownNetworkError, built_once, digest, network_digest, store_folder
 from .devices import join_on_host, resolve_device
 from .images import ImageBatch, Images, check_images
-from .network import Network
-from .pyramid import FeaturePyramid, check_layer_names
+from .network import PRECISIONS, Network
+from .pyramid import FeaturePyramid, check_layer_names, check_size
 from .randomness import draw_seed
 from .recall import RecallingNetwork
 from .state import Estimator, rolls_back
@@ -106,7 +106,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "device": [str, torch.device, None],
-        "precision": [StrOptions({"float32", "tf32", "bfloat16"}), None],
+        "precision": [StrOptions(set(PRECISIONS) - {None}), None],
         "memory": [str, os.PathLike, joblib.Memory, None],
         "random_state": ["random_state"],
     }
@@ -389,7 +389,4 @@ def describe_image_input(tags: Tags) -> Tags:
 
 
 def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:
-    pair = (size, size) if isinstance(size, int | np.integer) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(side, Integral) and side > 0 for side in pair):
-        raise ValueError(f"{name} must be a positive int or (height, width); got {size!r}.")
-    return int(pair[0]), int(pair[1])
+    return check_size(name, (size, size) if isinstance(size, Integral) else size)

@@ -23,7 +23,7 @@ from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mea
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid, check_size
 from .randomness import draw_seed
 from .state import Estimator, rolls_back
 
@@ -168,11 +168,9 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         ValueError, TypeError
             As :meth:`fit`, or if a batch is something else than the first.
         """
-        sides = np.atleast_1d(np.asarray(image_size))
-        if sides.shape != (2,) or sides.dtype.kind not in "iu" or min(sides) < 1:
-            raise ValueError(f"image_size must be (height, width), positive ints; got {image_size!r}.")
+        size = check_size("image_size", image_size)
         moments, reservoir = self._accumulate(check_batches(batches, resolve_device(self.device)))
-        self.image_size_ = (int(sides[0]), int(sides[1]))
+        self.image_size_ = size
         self.n_features_in_ = sum(shape[0] for shape in self.level_shapes_)
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = moments.n_images

@@ -76,8 +76,9 @@ class Network:
         self._computed = computed
         self._at_work: dict[Any, _TrunkAtWork] = {}
         #: Makes of a trunk one that computes on the device as exactly as was asked for.
-        self._exact = exact_trunk if device.type == "cuda" and not self.rounds_to_tf32 else _as_it_is
-        if self._exact is exact_trunk:
+        self._exact = _as_it_is
+        if device.type == "cuda" and not self.rounds_to_tf32:
+            self._exact = exact_trunk
             self._trunk.to(memory_format=torch.contiguous_format)  # as it wants weights, which are shared so
         # No method, which would hold the network: in such a cycle its weights would stay for a while.
         resume = functools.partial(_resumed, self._trunk, self._exact)

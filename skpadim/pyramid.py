@@ -65,8 +65,7 @@ class FeaturePyramid:
         self.layer_names = tuple(layer_names)
         if len(self.layer_names) != len(self.levels):
             raise ValueError(f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}.")
-        height, width = self.shape[2:] if image_size is None else image_size
-        self.image_size = (int(height), int(width))
+        self.image_size = self.shape[2:] if image_size is None else check_size("image_size", image_size)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -131,6 +130,20 @@ class FeaturePyramid:
             for name, level in zip(self.layer_names, self.levels, strict=True)
         )
         return f"FeaturePyramid({len(self)} images; {levels})"
+
+
+def check_size(name: str, size: Any) -> tuple[int, int]:
+    """Return a parameter that holds a height and a width.
+
+    Raises
+    ------
+    ValueError
+        If it is no pair of positive ints.
+    """
+    sides = tuple(size) if isinstance(size, Iterable) else ()
+    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+        raise ValueError(f"{name} must be (height, width), positive ints; got {size!r}.")
+    return int(sides[0]), int(sides[1])
 
 
 def check_layer_names(layers: Any) -> tuple[str, ...]:

@@ -1,0 +1,35 @@
+"""What the pages of results have in common: tables, and what made them where."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table in Markdown."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def command(script: str) -> str:
+    """Return the command line, without the folders of this machine."""
+    words, skip = [], False
+    for word in sys.argv[1:]:
+        if not skip and not word.startswith("--environments"):
+            words.append(Path(word).name if Path(word).is_absolute() else word)
+        skip = word == "--environments"
+    return shlex.join(["python", f"benchmarks/{script}", *words])
+
+
+def machine() -> str:
+    cpus = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.machine()} machine, {memory:.0f} GB of memory"
+    gpu = f" and an {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{cpus} cores of an {system}{gpu}, {platform.system()}"
