@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.utils import _pair
 
 from .tracing import calls_forward_alone, finished
-from .trunks import Shapes
+from .trunks import Shapes, with_shared_tensors
 
 
 class PackedConvolution(nn.Module):
@@ -111,7 +111,7 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     -------
     GraphModule
     """
-    packed = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    packed = with_shared_tensors(trunk)
     used = [str(node.target) for node in packed.graph.nodes if node.op in ("get_attr", "call_module")]
     for node in packed.graph.nodes:
         if node.op == "call_module":
@@ -158,8 +158,7 @@ def exact_trunk(trunk: GraphModule) -> GraphModule:
     -------
     GraphModule
     """
-    tensors = (*trunk.parameters(), *trunk.buffers())
-    exact: GraphModule = copy.deepcopy(trunk, {id(tensor): tensor for tensor in tensors})
+    exact = with_shared_tensors(trunk)
     made: dict[nn.Module, ExactConvolution] = {}
     # One module may have several names.
     for name, module in list(exact.named_modules(remove_duplicate=False)):

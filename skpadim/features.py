@@ -59,7 +59,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         A torch device, for example "cpu", "cuda" or "cuda:1". None: the first GPU, or the CPU without one.
     precision : {"float32", "tf32", "bfloat16"} or None, default=None
         What the network computes in. None: the precision of its weights. "tf32" is float32 whose
-        convolutions a GPU may round to ten bits of mantissa, as torch lets it by default: about twice as
+        convolutions a GPU may round to ten bits of mantissa, as torch lets it by default: up to twice as
         fast, with an error of about 1e-3. "bfloat16" is meant for GPUs and processors made for it; features
         come out in float32, with an error of some per cent.
     memory : joblib.Memory, str, path or None, default=None

@@ -65,7 +65,8 @@ class FeaturePyramid:
         self.layer_names = tuple(layer_names)
         if len(self.layer_names) != len(self.levels):
             raise ValueError(f"layer_names must name the {len(self.levels)} levels; got {self.layer_names}.")
-        self.image_size = self.shape[2:] if image_size is None else check_size("image_size", image_size)
+        height, width = self.shape[2:] if image_size is None else image_size
+        self.image_size = (int(height), int(width))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -140,10 +141,15 @@ def check_size(name: str, size: Any) -> tuple[int, int]:
     ValueError
         If it is no pair of positive ints.
     """
-    sides = tuple(size) if isinstance(size, Iterable) else ()
-    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+    is_row = isinstance(size, tuple | list) or (isinstance(size, np.ndarray) and size.ndim == 1)
+    sides = tuple(size) if is_row else ()
+    if len(sides) != 2 or not all(_is_side(side) for side in sides):
         raise ValueError(f"{name} must be (height, width), positive ints; got {size!r}.")
     return int(sides[0]), int(sides[1])
+
+
+def _is_side(side: object) -> bool:
+    return isinstance(side, int | np.integer) and not isinstance(side, bool) and int(side) > 0
 
 
 def check_layer_names(layers: Any) -> tuple[str, ...]:

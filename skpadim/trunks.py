@@ -88,6 +88,12 @@ def see_shapes(trunk: GraphModule, pixels: Tensor) -> Shapes:
     return seen.shapes
 
 
+def with_shared_tensors(trunk: GraphModule) -> GraphModule:
+    """Return a copy of a trunk, all modules within modules included, that shares its tensors."""
+    tensors = (*trunk.parameters(), *trunk.buffers())
+    return copy.deepcopy(trunk, {id(tensor): tensor for tensor in tensors})
+
+
 def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes) -> GraphModule:
     """Return a trunk whose outputs are some channels of another's.
 
@@ -107,7 +113,7 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes)
     -------
     GraphModule
     """
-    narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
+    narrow = with_shared_tensors(trunk)
     (output,) = (node for node in narrow.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
     for number, (layer, index) in enumerate(keep.items()):

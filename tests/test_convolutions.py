@@ -9,7 +9,7 @@ from torchvision.ops import SqueezeExcitation
 
 from skpadim.backbones import build_trunk
 from skpadim.convolutions import ExactConvolution, PackedConvolution, exact_trunk, pack_trunk
-from skpadim.trunks import optimise_trunk, see_shapes
+from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
 from test_backbones import Shared, network, outputs_of, pixels
 
 NETWORKS = [
@@ -140,7 +140,32 @@ class OfTwoNames(nn.Module):
         return self.last(self.inner(self.second(self.first(x))))
 
 
-@pytest.mark.parametrize(("make", "n_expected"), [(Adorned, 1), (OfTwoNames, 2)])
+class WithinAnother(nn.Module):
+    """A network in which a convolution is the child of another."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution, self.last = nn.Conv2d(3, 4, 3), nn.Identity()
+        self.convolution.then = nn.Conv2d(4, 6, 3)
+
+    def forward(self, x):
+        return self.last(self.convolution.then(self.convolution(x)))
+
+
+def test_trunks_cut_and_packed_leave_the_trunk_as_it_is():
+    with torch.random.fork_rng(devices=[]):
+        trunk = optimise_trunk(build_trunk(WithinAnother(), ("last",), None, seed=0))
+    shapes = see_shapes(trunk, pixels()[:1])
+    modules, expected = [*map(type, trunk.modules())], outputs_of(trunk, pixels())["last"]
+    for index in ([0, 1, 3, 5], [1, 2], [0, 3]):
+        narrow = narrow_trunk(trunk, {"last": torch.tensor(index)}, shapes)
+        for other in (narrow, pack_trunk(narrow, shapes)):
+            torch.testing.assert_close(outputs_of(other, pixels())["last"], expected[:, index])
+    assert [*map(type, trunk.modules())] == modules
+    torch.testing.assert_close(outputs_of(trunk, pixels())["last"], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("make", "n_expected"), [(Adorned, 1), (OfTwoNames, 2), (WithinAnother, 2)])
 def test_exact_trunk_keeps_what_there_is(make, n_expected):
     with torch.random.fork_rng(devices=[]):
         trunk = optimise_trunk(build_trunk(make(), ("last",), None, seed=0))
