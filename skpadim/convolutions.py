@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.modules.utils import _pair
 
 from .tracing import calls_forward_alone, finished
-from .trunks import Shapes, with_shared_tensors
+from .trunks import Shapes, is_within_another
 
 
 class PackedConvolution(nn.Module):
@@ -111,12 +111,13 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     -------
     GraphModule
     """
-    packed = with_shared_tensors(trunk)
+    packed = GraphModule(trunk, copy.deepcopy(trunk.graph))
     used = [str(node.target) for node in packed.graph.nodes if node.op in ("get_attr", "call_module")]
     for node in packed.graph.nodes:
         if node.op == "call_module":
             name, shape = str(node.target), shapes.get(node.all_input_nodes[0].name, ())
             module, alone = packed.get_submodule(name), not any(of.startswith(f"{name}.") for of in used)
+            alone = alone and not is_within_another(packed.graph.nodes, name)
             if len(shape) == 4 and alone and _can_be_packed(module):
                 packed.set_submodule(name, _packed(module, shape))
     return finished(packed)
@@ -158,7 +159,8 @@ def exact_trunk(trunk: GraphModule) -> GraphModule:
     -------
     GraphModule
     """
-    exact = with_shared_tensors(trunk)
+    tensors = (*trunk.parameters(), *trunk.buffers())
+    exact: GraphModule = copy.deepcopy(trunk, {id(tensor): tensor for tensor in tensors})
     made: dict[nn.Module, ExactConvolution] = {}
     # One module may have several names.
     for name, module in list(exact.named_modules(remove_duplicate=False)):

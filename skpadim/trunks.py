@@ -88,10 +88,9 @@ def see_shapes(trunk: GraphModule, pixels: Tensor) -> Shapes:
     return seen.shapes
 
 
-def with_shared_tensors(trunk: GraphModule) -> GraphModule:
-    """Return a copy of a trunk, all modules within modules included, that shares its tensors."""
-    tensors = (*trunk.parameters(), *trunk.buffers())
-    return copy.deepcopy(trunk, {id(tensor): tensor for tensor in tensors})
+def is_within_another(nodes: Iterable[Node], target: object) -> bool:
+    """Whether a module is part of another that is called: copies of a trunk share that with all in it."""
+    return any(node.op == "call_module" and str(target).startswith(f"{node.target}.") for node in nodes)
 
 
 def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes) -> GraphModule:
@@ -113,7 +112,7 @@ def narrow_trunk(trunk: GraphModule, keep: Mapping[str, Tensor], shapes: Shapes)
     -------
     GraphModule
     """
-    narrow = with_shared_tensors(trunk)
+    narrow = GraphModule(trunk, copy.deepcopy(trunk.graph))
     (output,) = (node for node in narrow.graph.nodes if node.op == "output")
     outputs = dict(cast("Mapping[str, Node]", output.args[0]))
     for number, (layer, index) in enumerate(keep.items()):
@@ -134,7 +133,8 @@ def _narrow(trunk: GraphModule, node: Node, keep: str, user: Node, shapes: Shape
             for source in node.all_input_nodes:
                 node.replace_input_with(source, _narrow(trunk, source, keep, node, shapes))
             return node
-        alone = _n_uses(trunk.graph.nodes, node.target) == 1
+        nodes = trunk.graph.nodes
+        alone = _n_uses(nodes, node.target) == 1 and not is_within_another(nodes, node.target)
         # A subclass may make its weights anew at every call.
         if type(module) is nn.Conv2d and module.groups == 1 and alone and calls_forward_alone(module):
             trunk.set_submodule(str(node.target), _narrow_convolution(module, index))
