@@ -32,11 +32,11 @@ from sklearn.utils import Bunch
 from timing import interleaved, timed
 
 from skpadim import PaDiMDetector
-from skpadim.backbones import build_trunk
-from skpadim.convolutions import exact_trunk
 from skpadim.datasets import load_inspection_folder, make_inspection_images
-from skpadim.network import PRECISIONS
-from skpadim.trunks import optimise_trunk
+from skpadim.network.convolutions import exact_trunk
+from skpadim.network.extractor import PRECISIONS
+from skpadim.network.trunks import optimise_trunk
+from skpadim.network.weights import build_trunk
 
 LAYERS = ("layer1", "layer2", "layer3")
 N_GOOD = 64

@@ -21,8 +21,8 @@ from skpadim.datasets import (
     load_visa,
     read_mask,
 )
-from skpadim.images import centre_window, check_images
-from skpadim.masks import check_mask
+from skpadim.images.collection import centre_window, check_images
+from skpadim.images.masks import check_mask
 
 Mask = NDArray[np.bool_] | None
 

@@ -21,15 +21,15 @@ from torch.nn import functional
 from torchvision.models import resnet18
 
 from skpadim import PaDiMDetector
-from skpadim.backbones import build_trunk
-from skpadim.convolutions import pack_trunk
 from skpadim.datasets import make_inspection_images
 from skpadim.kernels.channels import select_channels
 from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
-from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.convolutions import pack_trunk
+from skpadim.network.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.weights import build_trunk
 
 LAYERS = ("layer1", "layer2", "layer3")
 SHAPES = [(14, 14), (28, 28), (56, 56)]

@@ -13,9 +13,10 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_layer_names, check_level_channels
-from .randomness import fresh_random_state
-from .state import Estimator, rolls_back
+from .base.checks import check_layer_names
+from .base.randomness import fresh_random_state
+from .base.state import Estimator, rolls_back
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_level_channels
 
 #: The paper's choice for ResNet-18.
 _AUTO_CHANNELS = 100

@@ -18,16 +18,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
+from .base.devices import join_on_host
+from .base.randomness import draw_seed
+from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
-from .callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .channels import RandomChannelSelector
-from .devices import join_on_host
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
-from .images import ImageBatch, centre_window, check_images
+from .images.collection import ImageBatch, centre_window, check_images
 from .pyramid import FeaturePyramid
-from .randomness import draw_seed
-from .state import Estimator, rolls_back
 
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 

@@ -21,16 +21,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .backbones import NETWORK_LOCK, build_trunk, copied, rebuild_trunk, trunk_arrays
-from .cache import FeatureCache, UnknownNetworkError, built_once, digest, network_digest, store_folder
-from .devices import join_on_host, resolve_device
-from .images import ImageBatch, Images, check_images
-from .network import PRECISIONS, Network
-from .pyramid import FeaturePyramid, check_layer_names, check_size
-from .randomness import draw_seed
-from .recall import RecallingNetwork
-from .state import Estimator, rolls_back
-from .verification import check_module
+from .base.checks import check_layer_names, check_size
+from .base.devices import join_on_host, resolve_device
+from .base.randomness import draw_seed
+from .base.state import Estimator, rolls_back
+from .images.collection import ImageBatch, Images, check_images
+from .images.digests import digest
+from .memory.recall import RecallingNetwork
+from .memory.store import FeatureCache, UnknownNetworkError, built_once, network_digest, store_folder
+from .network.extractor import PRECISIONS, Network
+from .network.verification import check_module
+from .network.weights import NETWORK_LOCK, build_trunk, copied, rebuild_trunk, trunk_arrays
+from .pyramid import FeaturePyramid
 
 
 class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]

@@ -16,16 +16,17 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from .base.checks import check_size
+from .base.devices import join_on_host, own_precision, resolve_device
+from .base.randomness import draw_seed
+from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin, Reservoir
-from .devices import join_on_host, own_precision, resolve_device
 from .kernels.leave_one_out import factor_and_leave_one_out
 from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid, check_size
-from .randomness import draw_seed
-from .state import Estimator, rolls_back
+from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
 
 # epsilon="auto" is this share of the mean feature variance.
 _AUTO_EPSILON = 0.01

@@ -18,7 +18,7 @@ from scipy import ndimage
 from sklearn.metrics import auc
 from sklearn.utils._param_validation import Interval, validate_params
 
-from .masks import Maps, Masks, Scores, check_pairs
+from .images.masks import Maps, Masks, Scores, check_pairs
 
 Rates = NDArray[np.float64]
 

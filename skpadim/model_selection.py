@@ -11,7 +11,7 @@ from sklearn.model_selection import BaseCrossValidator, KFold
 from sklearn.utils import indexable
 from sklearn.utils.validation import column_or_1d
 
-from .randomness import fresh_random_state
+from .base.randomness import fresh_random_state
 
 
 class OneClassKFold(BaseCrossValidator):

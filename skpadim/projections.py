@@ -16,11 +16,11 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .base.randomness import fresh_random_state
+from .base.state import Estimator, rolls_back
 from .channels import resolve_n_channels
 from .kernels.prefix import nearest_index
 from .pyramid import FeaturePyramid, PyramidInputMixin, check_level_channels, check_pyramid
-from .randomness import fresh_random_state
-from .state import Estimator, rolls_back
 
 Array = NDArray[np.floating[Any]]
 

@@ -17,9 +17,9 @@ from torch.nn import functional
 from torch.nn.utils import prune
 from torchvision.models import get_model, get_model_weights
 
-from skpadim.backbones import build_trunk, rebuild_trunk, trunk_arrays
-from skpadim.network import Network
-from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.extractor import Network
+from skpadim.network.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.weights import build_trunk, rebuild_trunk, trunk_arrays
 
 RESNET = ("layer1", "layer2", "layer3")
 SQUEEZENET = ("features.4", "features.8", "features.12")

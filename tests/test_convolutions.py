@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 
-from skpadim.backbones import build_trunk
-from skpadim.convolutions import ExactConvolution, PackedConvolution, exact_trunk, pack_trunk
-from skpadim.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.convolutions import ExactConvolution, PackedConvolution, exact_trunk, pack_trunk
+from skpadim.network.trunks import narrow_trunk, optimise_trunk, see_shapes
+from skpadim.network.weights import build_trunk
 from test_backbones import Shared, network, outputs_of, pixels
 
 NETWORKS = [

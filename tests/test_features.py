@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, FeaturePyramid, PatchGaussian, RandomChannelSelector
-from skpadim.network import normalised_pixels
+from skpadim.network.extractor import normalised_pixels
 
 N_IMAGES = 6
 
@@ -309,7 +309,7 @@ def test_features_do_not_depend_on_the_batch_size(batch_size, photos):
     ("limit", "n_at_a_time"), [(1, [1] * 7), (3 * 48 * 48 * 4 * 3, [3, 2, 2]), (2**25, [7])]
 )
 def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monkeypatch):
-    monkeypatch.setattr("skpadim.network._ACTIVATION_BYTES", limit)
+    monkeypatch.setattr("skpadim.network.extractor._ACTIVATION_BYTES", limit)
     sizes = []
 
     def watched(pixels, dtype):
@@ -317,7 +317,7 @@ def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monke
         return normalised_pixels(pixels, dtype)
 
     transformer = tiny().fit(photos)
-    monkeypatch.setattr("skpadim.network.normalised_pixels", watched)
+    monkeypatch.setattr("skpadim.network.extractor.normalised_pixels", watched)
     assert_levels_close(transformer.transform(photos), by_hand(photos))
     assert sizes == n_at_a_time
 

@@ -25,7 +25,7 @@ from PIL import EpsImagePlugin, Image, ImageCms
 from torchvision.transforms.v2 import functional as torchvision_functional
 
 from skpadim import decoding
-from skpadim.images import ImageBatch, centre_window, check_images
+from skpadim.images.collection import ImageBatch, centre_window, check_images
 
 SIZE = (12, 17)
 

@@ -18,11 +18,11 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from skpadim import CNNFeatureTransformer, PaDiMDetector
-from skpadim.cache import FeatureCache
-from skpadim.convolutions import PackedConvolution
 from skpadim.datasets import make_inspection_images
-from skpadim.images import Images
+from skpadim.images.collection import Images
+from skpadim.memory.store import FeatureCache
 from skpadim.model_selection import OneClassKFold
+from skpadim.network.convolutions import PackedConvolution
 
 SIZE = 32
 

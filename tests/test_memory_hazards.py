@@ -17,8 +17,8 @@ from torchvision import ops
 from torchvision.models._api import BUILTIN_MODELS, register_model
 
 from skpadim import CNNFeatureTransformer
-from skpadim.cache import network_digest
-from skpadim.tracing import trace_network
+from skpadim.memory.store import network_digest
+from skpadim.network.tracing import trace_network
 
 SIZE = 32
 PHOTOS = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)

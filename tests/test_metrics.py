@@ -16,7 +16,7 @@ from scipy.integrate import quad
 from sklearn.metrics import auc, roc_auc_score
 
 from skpadim.datasets import make_inspection_images
-from skpadim.masks import check_pairs
+from skpadim.images.masks import check_pairs
 from skpadim.metrics import (
     pimo_curve,
     pimo_score,

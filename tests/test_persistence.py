@@ -235,7 +235,7 @@ def test_functions_put_in_place_of_a_parameter_are_refused(detector, tmp_path):
 
 
 def test_file_of_a_newer_format_is_refused_in_words(detector, monkeypatch):
-    monkeypatch.setattr("skpadim.state.FORMAT_VERSION", (7, 3))
+    monkeypatch.setattr("skpadim.base.state.FORMAT_VERSION", (7, 3))
     data = skops_io.dumps(detector)
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"saved in format 7\.3; .* Upgrade skpadim"):

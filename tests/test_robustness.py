@@ -288,7 +288,7 @@ def in_a_decoding_thread(_detector, patch):
 
 
 def between_decoding_and_network(_detector, patch):
-    patch.setattr("skpadim.images._collate", press)
+    patch.setattr("skpadim.images.collection._collate", press)
 
 
 def in_a_callback(detector, _patch):

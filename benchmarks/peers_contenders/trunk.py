@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skpadim.backbones import build_trunk
-from skpadim.trunks import optimise_trunk
+from skpadim.network.trunks import optimise_trunk
+from skpadim.network.weights import build_trunk
 
 from . import shared
 

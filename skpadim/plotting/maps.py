@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from ..images import check_images
-from ..masks import Masks, check_pairs
+from ..images.collection import check_images
+from ..images.masks import Masks, check_pairs
 from .scores import check_labels, check_threshold
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Interpreter, Node
 
-from .backbones import build_trunk, copied, layer_ends
-from .devices import own_precision
-from .network import Network, normalised_pixels
+from ..base.devices import own_precision
+from .extractor import Network, normalised_pixels
 from .tracing import finished, trace_network
+from .weights import build_trunk, copied, layer_ends
 
 
 def check_module(module: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> None:

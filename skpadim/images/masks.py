@@ -39,7 +39,7 @@ def check_pairs(masks: Masks, maps: Maps) -> Iterator[tuple[Mask, Scores]]:
 
     Examples
     --------
-    >>> from skpadim.masks import check_pairs
+    >>> from skpadim.images.masks import check_pairs
     >>> [mask.tolist() for mask, _ in check_pairs([[[0, 255]], None], [[[0.1, 0.9]], [[0.2, 0.3]]])]
     [[[False, True]], [[False, False]]]
     """
@@ -83,7 +83,7 @@ def check_mask(mask: ArrayLike | str | os.PathLike[str], name: str) -> Mask:
 
     Examples
     --------
-    >>> from skpadim.masks import check_mask
+    >>> from skpadim.images.masks import check_mask
     >>> check_mask([[0, 255]], "masks[0]")
     array([[False,  True]])
     """

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 from sklearn.utils import Bunch
 
-from .decoding import decode_mask, quote
+from ..images.decoding import decode_mask, quote
 
 _DESCRIPTION = """\
 {title}

@@ -11,14 +11,12 @@ feel.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import mmap
 import operator
 import os
 import re
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -32,16 +30,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor, nn
 
-from .backbones import copied
-from .tracing import calls_forward_alone, trace_network
+from ..images.digests import digest, file_digest
+from ..network.tracing import calls_forward_alone, trace_network
+from ..network.weights import copied
 
 # Raised when the same key would mean other features.
 _FORMAT = 3
 # The end of a file names its dtype: half a file of float64 must not pass for one of float32.
 _DTYPES: dict[bytes, np.dtype[Any]] = {b"<f4": np.dtype("<f4"), b"<f8": np.dtype("<f8")}
 _NETWORKS_KEPT = 3
-_DIGESTS_KEPT = 65_536  # about 20 MB
-_TICK_NS = 2_000_000_000
 
 
 class FeatureCache:
@@ -188,30 +185,6 @@ def _write(path: Path, content: bytes) -> None:
         raise
 
 
-def digest(*parts: object) -> str:
-    """Return a digest of bytes, arrays, and values that their ``repr`` tells apart.
-
-    Parameters
-    ----------
-    *parts : object
-
-    Returns
-    -------
-    str
-    """
-    sha = hashlib.sha256()
-    for part in parts:
-        content: Any = part
-        if isinstance(part, np.ndarray):
-            sha.update(digest(part.dtype.str, part.shape).encode())
-            content = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
-        elif not isinstance(part, bytes):
-            content = repr(part).encode()
-        sha.update(len(content).to_bytes(8, "little"))
-        sha.update(content)
-    return sha.hexdigest()
-
-
 class UnknownNetworkError(ValueError):
     """Nobody can tell a network from others without running it."""
 
@@ -222,7 +195,7 @@ def network_digest(backbone: str | nn.Module, weights: str | os.PathLike[str] | 
     Parameters
     ----------
     backbone, weights, seed
-        See :func:`skpadim.backbones.build_trunk`.
+        See :func:`skpadim.network.weights.build_trunk`.
 
     Returns
     -------
@@ -312,31 +285,6 @@ def _content(value: object, name: str) -> object:
     if not isinstance(value, int | float | complex | str | bytes | torch.dtype | torch.device | None):
         raise UnknownNetworkError(f"nobody knows what its attribute {name!r} does")
     return value
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """Return a digest of a file's content; a file is read again when its state says that it changed.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    str
-    """
-    stat = os.stat(path)
-    state = (os.fspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    # What is written twice within a tick of the clock has one state and two contents.
-    if time.time_ns() - max(state[3:]) < _TICK_NS:
-        return _read_digest.__wrapped__(*state)
-    return _read_digest(*state)
-
-
-@functools.lru_cache(maxsize=_DIGESTS_KEPT)
-def _read_digest(path: str, *state: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def built_once(key: str, build: Callable[[], dict[str, Any]]) -> dict[str, Any]:

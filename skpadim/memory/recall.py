@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .cache import FeatureCache
-from .network import Network
+from ..network.extractor import Network
+from .store import FeatureCache
 
 
 class RecallingNetwork:

@@ -10,11 +10,9 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, validate_params
 
-from . import _layouts
-from ._flange import DESCRIPTION, KINDS, Shot, in_memory, on_disk, refuse_conflicts
-from ._layouts import FrameMask as FrameMask
-from ._layouts import read_mask as read_mask
-from .randomness import draw_seed
+from ..base.randomness import draw_seed
+from . import layouts
+from .flange import DESCRIPTION, KINDS, Shot, in_memory, on_disk, refuse_conflicts
 
 
 @validate_params(
@@ -113,7 +111,7 @@ def make_inspection_images(
         refuse_conflicts(root, train + test)
         X_train, _ = on_disk(train, seed, image_size, root)
         X_test, masks_test = on_disk(test, seed, image_size, root)
-    return _layouts.make_bunch(
+    return layouts.make_bunch(
         X_train,
         X_test,
         masks_test,
@@ -177,8 +175,8 @@ def load_mvtec_ad(root: str | os.PathLike[str], category: str) -> Bunch:
     >>> [mask and Path(mask).name for mask in bottles.masks_test]
     [None, '000_mask.png', '000_mask.png']
     """
-    return _layouts.bunch_of_paths(
-        _layouts.read_folders(_layouts.category_folder(Path(root), category, _MVTEC_AD, "MVTec AD")),
+    return layouts.bunch_of_paths(
+        layouts.read_folders(layouts.category_folder(Path(root), category, _MVTEC_AD, "MVTec AD")),
         f"MVTec AD, {category}",
         "Source: Bergmann, Fauser, Sattlegger, Steger, MVTec AD - A comprehensive real-world dataset for\n"
         "unsupervised anomaly detection, CVPR 2019; https://www.mvtec.com/company/research/datasets/mvtec-ad\n"
@@ -236,9 +234,9 @@ def load_visa(root: str | os.PathLike[str], category: str) -> Bunch:
     ...     print([read_mask(mask).tolist() for mask in boards.masks_test])
     [[[False, True]]]
     """
-    _layouts.category_folder(Path(root), category, _VISA, "VisA")
-    return _layouts.bunch_of_paths(
-        _layouts.read_visa(Path(root), category),
+    layouts.category_folder(Path(root), category, _VISA, "VisA")
+    return layouts.bunch_of_paths(
+        layouts.read_visa(Path(root), category),
         f"VisA, {category}",
         "Masks: a number for each kind of defect, 0 where there is none; see skpadim.datasets.read_mask\n"
         "Source: Zou, Jeong, Pemula, Zhang, Dabeer, SPot-the-difference self-supervised pre-training for\n"
@@ -288,9 +286,9 @@ def load_btad(root: str | os.PathLike[str], category: str) -> Bunch:
     >>> product.y_test
     array([-1,  1])
     """
-    folder = _layouts.category_folder(Path(root), category, "01, 02, 03", "BTAD")
-    return _layouts.bunch_of_paths(
-        _layouts.read_folders(folder, good="ok"),
+    folder = layouts.category_folder(Path(root), category, "01, 02, 03", "BTAD")
+    return layouts.bunch_of_paths(
+        layouts.read_folders(folder, good="ok"),
         f"BTAD, product {category}",
         "Source: Mishra, Verk, Fornasier, Piciarelli, Foresti, VT-ADL: A vision transformer network for\n"
         "image anomaly detection and localization, ISIE 2021; https://avires.dimi.uniud.it/papers/btad\n"
@@ -347,8 +345,8 @@ def load_shanghaitech(root: str | os.PathLike[str]) -> Bunch:
     ...     print(np.asarray(frames.masks_test[0]))
     [[False  True  True]]
     """
-    return _layouts.bunch_of_paths(
-        _layouts.read_shanghaitech(Path(root)),
+    return layouts.bunch_of_paths(
+        layouts.read_shanghaitech(Path(root)),
         "ShanghaiTech Campus",
         "Source: Luo, Liu, Gao, A revisit of sparse coding based anomaly detection in stacked RNN\n"
         "framework, ICCV 2017; https://svip-lab.github.io/dataset/campus_dataset.html\n"
@@ -392,8 +390,8 @@ def load_inspection_folder(root: str | os.PathLike[str]) -> Bunch:
     >>> photos.X_train.shape, photos.y_test
     ((4,), array([ 1, -1, -1]))
     """
-    return _layouts.bunch_of_paths(
-        _layouts.read_own_folder(Path(root)),
+    return layouts.bunch_of_paths(
+        layouts.read_own_folder(Path(root)),
         "Photos in a folder",
         f"Source: {os.fspath(root)}\nLicence: as agreed with those who took the photos",
     )

@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from torch.nn import functional
 from torch.nn.utils import fuse_conv_bn_eval
 
-from .kernels.channels import select_channels
+from ..kernels.channels import select_channels
 from .tracing import calls_forward_alone, finished
 
 #: Shapes of the tensors that a trunk's nodes compute, by name.

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from .backbones import NETWORK_LOCK
+from ..base.devices import own_precision
 from .convolutions import exact_trunk, pack_trunk
-from .devices import own_precision
 from .trunks import narrow_trunk, optimise_trunk, resume_trunk, see_shapes
+from .weights import NETWORK_LOCK
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -35,7 +35,7 @@ class Network:
     Parameters
     ----------
     trunk : nn.Module
-        See :func:`skpadim.backbones.build_trunk`; it is changed.
+        See :func:`skpadim.network.weights.build_trunk`; it is changed.
     layers : sequence of str
         The layers, in the order in which their outputs are returned.
     device : torch.device
@@ -191,7 +191,7 @@ class _TrunkAtWork:
     Parameters
     ----------
     trunk : GraphModule
-        See :func:`skpadim.trunks.optimise_trunk`.
+        See :func:`skpadim.network.trunks.optimise_trunk`.
     keep : mapping of str to Tensor of int64
         The channels to compute, by layer; empty: all.
     pixels : Tensor of shape (1, 3, height, width)

@@ -105,7 +105,7 @@ def pack_trunk(trunk: GraphModule, shapes: Shapes) -> GraphModule:
     trunk : GraphModule
         It is not changed.
     shapes : mapping of str to tuple of int
-        See :func:`skpadim.trunks.see_shapes`.
+        See :func:`skpadim.network.trunks.see_shapes`.
 
     Returns
     -------

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .cache import digest, file_digest
 from .decoding import LARGEST_UINT16, decode, pass_its_files, quote
+from .digests import digest, file_digest
 from .threads import map_ahead
 
 Array: TypeAlias = np.ndarray | torch.Tensor

@@ -1,0 +1,1 @@
+"""What every estimator stands on: state, devices, randomness, callbacks, checks of parameters."""

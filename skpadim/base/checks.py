@@ -1,0 +1,43 @@
+"""Checks of parameters that several estimators have: sizes, and names of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+
+
+def check_size(name: str, size: Any) -> tuple[int, int]:
+    """Return a parameter that holds a height and a width.
+
+    Raises
+    ------
+    ValueError
+        If it is no pair of positive ints.
+    """
+    is_row = isinstance(size, tuple | list) or (isinstance(size, np.ndarray) and size.ndim == 1)
+    sides = tuple(size) if is_row else ()
+    if len(sides) != 2 or not all(_is_side(side) for side in sides):
+        raise ValueError(f"{name} must be (height, width), positive ints; got {size!r}.")
+    return int(sides[0]), int(sides[1])
+
+
+def _is_side(side: object) -> bool:
+    return isinstance(side, int | np.integer) and not isinstance(side, bool) and int(side) > 0
+
+
+def check_layer_names(layers: Any) -> tuple[str, ...]:
+    """Check that the parameter ``layers`` holds names, at least one, and none twice.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it does not.
+    """
+    of_names = not isinstance(layers, str | Set | Mapping)
+    if not of_names or not all(isinstance(layer, str) for layer in layers):
+        raise TypeError(f"layers must be a list of names, such as ['layer1']; got {layers!r}.")
+    if not len(layers) or len(set(layers)) < len(layers):
+        raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
+    return tuple(map(str, layers))
