@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import EpsImagePlugin, Image, ImageCms
 from torchvision.transforms.v2 import functional as torchvision_functional
 
-from skpadim import decoding
+from skpadim.images import decoding
 from skpadim.images.collection import ImageBatch, centre_window, check_images
 
 SIZE = (12, 17)

@@ -356,7 +356,7 @@ def test_real_interrupts_in_another_process(files, tmp_path):
     script = """
 import os, signal, sys, threading, time
 import numpy as np, torch
-from skpadim import decoding
+from skpadim.images import decoding
 from test_robustness import InterruptSecondBatch, assert_no_threads_left, assert_unfitted, small_detector
 
 # Whoever was started in a shell's background ignores the signal, and so do all that it starts.
