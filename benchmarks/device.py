@@ -29,11 +29,11 @@ from pages import command, machine, table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Bunch
+from skpadim.network.convolutions import exact_trunk
 from timing import interleaved, timed
 
 from skpadim import PaDiMDetector
 from skpadim.datasets import load_inspection_folder, make_inspection_images
-from skpadim.network.convolutions import exact_trunk
 from skpadim.network.extractor import PRECISIONS
 from skpadim.network.trunks import optimise_trunk
 from skpadim.network.weights import build_trunk

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from pages import command, machine, table
 from scipy.ndimage import gaussian_filter
+from skpadim.network.convolutions import pack_trunk
 from timing import interleaved
 from torch.nn import functional
 from torchvision.models import resnet18
@@ -27,7 +28,6 @@ from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
-from skpadim.network.convolutions import pack_trunk
 from skpadim.network.trunks import narrow_trunk, optimise_trunk, see_shapes
 from skpadim.network.weights import build_trunk
 

@@ -111,14 +111,41 @@ class RandomChannelSelector(PyramidInputMixin, SelectorMixin, Estimator):
             If ``layers`` does not hold names.
         """
         checked = self._check(X, reset=True)
-        has_levels = isinstance(checked, FeaturePyramid)
-        self.layer_names_in_ = checked.layer_names if has_levels else None
-        self.level_channels_ = checked.level_channels if has_levels else None
+        if isinstance(checked, FeaturePyramid):
+            return self.fit_layers(checked.layer_names, checked.level_channels)
+        self.layer_names_in_: tuple[str, ...] | None = None
+        self.level_channels_: list[int] | None = None
         self.layers_ = self._check_layers()
-        kept = np.arange(checked.shape[1])
-        if self.layers_ is not None:
-            of_layer = np.repeat(checked.layer_names, checked.level_channels)
-            kept = np.flatnonzero(np.isin(of_layer, self.layers_))
+        return self._choose(np.arange(checked.shape[1]))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @rolls_back
+    def fit_layers(self, layer_names: Sequence[str], n_channels: Sequence[int]) -> Self:
+        """Choose the channels of layers of which no features are there yet.
+
+        Parameters
+        ----------
+        layer_names : sequence of str
+        n_channels : sequence of int
+            Channels of each layer.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`fit`.
+        """
+        self.layer_names_in_, self.level_channels_ = tuple(layer_names), list(n_channels)
+        self.n_features_in_ = sum(n_channels)
+        self.layers_ = self._check_layers()
+        of_layer = np.repeat(layer_names, n_channels)
+        return self._choose(np.flatnonzero(np.isin(of_layer, self.layers_ or layer_names)))
+
+    def _choose(self, kept: NDArray[np.int64]) -> Self:
+        """Draw the channels of those that may be kept."""
         n_kept = resolve_n_channels(self.n_channels, len(kept))
         drawn = fresh_random_state(self.random_state).choice(len(kept), n_kept, replace=False)
         self.channel_indices_: NDArray[np.int64] = kept[np.sort(drawn)]

@@ -27,7 +27,6 @@ from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import ImageBatch, centre_window, check_images
-from .pyramid import FeaturePyramid
 
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
@@ -110,7 +109,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        name: constraint for step in _STEPS for name, constraint in step._parameter_constraints.items()
+        **CNNFeatureTransformer._parameter_constraints,
+        "n_channels": RandomChannelSelector._parameter_constraints["n_channels"],
+        **PatchGaussian._parameter_constraints,
     }
 
     def __init__(
@@ -177,11 +178,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         """
         images = check_images(X, min_images=3)
         features, channels, gaussian = self._make_steps()
-        features.fit(X)
-        no_images = [np.empty((0, *shape)) for shape in features.level_shapes_]
-        channels.fit(FeaturePyramid(no_images, features.layer_names_))
+        n_channels = [shape[0] for shape in features.fit(X).level_shapes_]
+        keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
-        keep = channels.by_layer([shape[0] for shape in features.level_shapes_])
         batches = report_batches(self, features.levels(X, keep), n_batches, X)
         gaussian.fit_stream(batches, features.input_size_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
@@ -201,13 +200,28 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             )
 
     def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
-        """Make the three steps, each with the detector's parameters that it has."""
         seed = draw_seed(self.random_state)
-        features, channels, gaussian = (
-            step(**{name: getattr(self, name) for name in step._parameter_constraints}).set_params(
-                random_state=seed
-            )
-            for step in _STEPS
+        features = CNNFeatureTransformer(
+            self.backbone,
+            layers=self.layers,
+            weights=self.weights,
+            image_size=self.image_size,
+            crop_size=self.crop_size,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+            device=self.device,
+            precision=self.precision,
+            memory=self.memory,
+            random_state=seed,
+        )
+        channels = RandomChannelSelector(self.n_channels, random_state=seed)
+        gaussian = PatchGaussian(
+            self.epsilon,
+            sigma=self.sigma,
+            false_alarm_rate=self.false_alarm_rate,
+            n_calibration=self.n_calibration,
+            device=self.device,
+            random_state=seed,
         )
         return features, channels, gaussian
 
@@ -303,6 +317,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     def _fitted_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
         check_is_fitted(self)
         features, channels, gaussian = self.pipeline_.named_steps.values()
+        # What decides no result may be changed after the fit.
+        features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
         return features, channels, gaussian
 
     def _distances(self, X: Any) -> Iterator[Tensor]:

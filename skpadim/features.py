@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -25,14 +24,25 @@ from .base.checks import check_layer_names, check_size
 from .base.devices import join_on_host, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .images.collection import ImageBatch, Images, check_images
+from .images.collection import ImageBatch, check_images
 from .images.digests import digest
-from .memory.recall import RecallingNetwork
-from .memory.store import FeatureCache, UnknownNetworkError, built_once, network_digest, store_folder
-from .network.extractor import PRECISIONS, Network
-from .network.verification import check_module
-from .network.weights import NETWORK_LOCK, build_trunk, copied, rebuild_trunk, trunk_arrays
+from .memory.recall import FeatureRecall
+from .memory.store import FeatureStore, built_once, store_folder
+from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
+from .network.modules import prepare_module
+from .network.trunks import build_trunk, rebuild_trunk
+from .network.weights import StateArrays, build_model, is_torchvisions, state_arrays, weights_identity
 from .pyramid import FeaturePyramid
+
+
+@dataclass
+class _Built:
+    """A network, built: fits of a search that differ in nothing that decides it share one."""
+
+    backbone: str | nn.Module
+    arrays: StateArrays
+    extractor: FeatureExtractor
+    shapes: list[tuple[int, int, int]]
 
 
 class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
@@ -113,7 +123,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "random_state": ["random_state"],
     }
 
-    _rebuilt = ("_network",)
+    _rebuilt = ("_extractor",)
 
     def __init__(
         self,
@@ -165,42 +175,55 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             traced, gives something else than when it is called, or mixes the images of a batch.
         """
         check_images(X)
-        if self.memory is not None:
-            store_folder(self.memory)
         self.layer_names_ = check_layer_names(self.layers)
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
+        self._identity = self._check_identity(seed)
         build = functools.partial(self._build, seed)
-        with NETWORK_LOCK:
-            self._network_digest = None
-            # Of a network that nobody can tell from others a warning comes with the first image.
-            with contextlib.suppress(UnknownNetworkError):
-                if self.memory is not None:
-                    self._network_digest = network_digest(self.backbone, self.weights, seed)
-            if self._network_digest is None:
-                built = build()
-            else:
-                decisive = (self.layer_names_, self.input_size_, self.precision, self.device)
-                built = built_once(digest(self._network_digest, *decisive), build)
-        for name, value in built.items():
-            setattr(self, name, value if name == "_network" else copy.copy(value))
+        if self._identity is None:
+            built = build()
+        else:
+            key = (self.layer_names_, self.input_size_, self.precision, self.device)
+            built = built_once(digest(self._identity, *key), build)
+        self.backbone_ = built.backbone
+        self.trunk_arrays_ = dict(built.arrays)
+        self.level_shapes_ = list(built.shapes)
+        self._extractor = built.extractor
         return self
 
-    def _build(self, seed: int) -> dict[str, Any]:
-        """Build the network and see what its layers give: attributes by name."""
-        trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
-        arrays = trunk_arrays(trunk)
-        network = self._make_network(trunk)
-        shapes = network.shapes(self.input_size_)
-        if isinstance(self.backbone, nn.Module):
-            check_module(self.backbone, self.layer_names_, self.input_size_)
-        return {
-            # A copy: what becomes of a module later is not what was fitted.
-            "backbone_": copied(self.backbone) if isinstance(self.backbone, nn.Module) else self.backbone,
-            "trunk_arrays_": arrays,
-            "_network": network,
-            "level_shapes_": shapes,
-        }
+    def _check_identity(self, seed: int) -> str | None:
+        """Return what tells the network from others in ``memory``, or None if no features are kept."""
+        if self.memory is None:
+            return None
+        store_folder(self.memory, make=True)
+        if isinstance(self.backbone, str) and is_torchvisions(self.backbone):
+            return weights_identity(self.backbone, self.weights, seed)
+        warnings.warn(
+            "memory: nobody can tell what a module computes without running it. Its features are computed "
+            "each time, and not kept. Pass a name of torchvision's as backbone, or memory=None.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return None
+
+    def _build(self, seed: int) -> _Built:
+        """Build the network and see what its layers give."""
+        with NETWORK_LOCK:
+            if isinstance(self.backbone, str) and is_torchvisions(self.backbone):
+                trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
+                arrays = state_arrays(trunk)
+                extractor = FeatureExtractor.of_trunk(trunk, *self._at_work())
+                return _Built(self.backbone, arrays, extractor, extractor.shapes(self.input_size_))
+            module = build_model(self.backbone, seed) if isinstance(self.backbone, str) else self.backbone
+            backbone = prepare_module(module, self.weights)
+            extractor = FeatureExtractor.of_module(backbone, *self._at_work())
+            shapes = extractor.shapes(self.input_size_)
+            extractor.check_images_are_apart(self.input_size_)
+            return _Built(backbone, {}, extractor, shapes)
+
+    def _at_work(self) -> tuple[tuple[str, ...], torch.device, str | None]:
+        """Return what else a network at work needs: layers, device and precision."""
+        return self.layer_names_, resolve_device(self.device), self.precision
 
     def transform(self, X: Any) -> FeaturePyramid:
         """Compute the embeddings of images.
@@ -262,7 +285,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        return self._fitted_network().levels(batch.pixels, channels)
+        return self._fitted_extractor().levels(batch.pixels, channels)
 
     def levels(self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None) -> Iterator[list[Tensor]]:
         """Compute the embeddings of images a batch at a time, or read them where ``memory`` has them.
@@ -279,44 +302,38 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer, on the device.
         """
-        cache = None if self.memory is None else self._cache()
-        if cache is None:
+        store = self._store()
+        if store is None:
             for batch in self.batches(X):
                 yield self.extract(batch, channels)
             return
-        images, network = check_images(X), self._fitted_network()
-        recalling = RecallingNetwork(
-            network,
-            self.level_shapes_,
-            cache,
-            resolve_device(self.device),
-            goes_on=not isinstance(self.backbone_, nn.Module),
-        )
+        images, extractor = check_images(X), self._fitted_extractor()
+        shapes = dict(zip(self.layer_names_, self.level_shapes_, strict=True))
+
+        def compute(indices: Sequence[int]) -> list[Tensor]:
+            sizes = (self.resized_size_, self.input_size_)
+            (batch,) = images.batches(len(indices), *sizes, self._n_threads(), indices)
+            return extractor.levels(batch.pixels)
+
+        recall = FeatureRecall(images, store, shapes, compute)
         for start in range(0, len(images), self.batch_size):
             indices = range(start, min(start + self.batch_size, len(images)))
-            yield recalling.levels(indices, images.digest, functools.partial(self._pixels, images), channels)
+            levels = recall.levels(indices, channels)
+            yield [level.to(extractor.device, non_blocking=True) for level in levels]
 
-    def _pixels(self, images: Images, only: Sequence[int]) -> Tensor:
-        (batch,) = images.batches(len(only), self.resized_size_, self.input_size_, self._n_threads(), only)
-        return batch.pixels
-
-    def _cache(self) -> FeatureCache | None:
-        """Return the cache of the memory, or None, with a warning, on a machine without its folder."""
-        network = self._network_digest
+    def _store(self) -> FeatureStore | None:
+        """Return where features are kept; None without a memory, and, with a warning, without its folder."""
+        if self.memory is None or not isinstance(self.backbone_, str):
+            return None
+        # The memory may have come after the fit; the weights are then known by what they are.
+        identity = self._identity or digest(self.backbone_, *self.trunk_arrays_.values())
+        extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
+        kind = (self.resized_size_, self.input_size_, extractor.dtype, extractor.rounds_to_tf32)
         try:
-            if network is None:  # The memory came after the fit.
-                with NETWORK_LOCK:
-                    network = network_digest(self.backbone_, None, seed=0)
-                network = digest(network, *self.trunk_arrays_.values())
-            fitted = self._fitted_network()  # of the fit, whatever the parameters say by now
-            kind = (self.resized_size_, self.input_size_, fitted.dtype, fitted.rounds_to_tf32)
-            return FeatureCache(self.memory, digest(network, *kind))
-        except UnknownNetworkError as error:
-            reason = f"memory: the backbone cannot be told from others ({error})."
+            return FeatureStore(self.memory, digest(identity, *kind))
         except ValueError as error:
-            reason = str(error)
-        warnings.warn(f"{reason} Features are computed and not kept.", UserWarning, stacklevel=2)
-        return None
+            warnings.warn(f"{error} Features are computed and not kept.", UserWarning, stacklevel=2)
+            return None
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Return a name for every channel of the embedding: the layer's and its number in the layer.
@@ -340,8 +357,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     def _check_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return height and width before and after the crop."""
-        full = _as_pair("image_size", self.image_size)
-        crop = full if self.crop_size is None else _as_pair("crop_size", self.crop_size)
+        full = check_size("image_size", self.image_size)
+        crop = full if self.crop_size is None else check_size("crop_size", self.crop_size)
         if crop[0] > full[0] or crop[1] > full[1]:
             raise ValueError(
                 f"crop_size={self.crop_size} is larger than image_size={self.image_size}; choose a crop "
@@ -356,16 +373,25 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             raise ValueError("n_jobs=0 has no meaning; pass a positive number of threads, -1 or None.")
         return self.n_jobs if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + self.n_jobs)
 
-    def _make_network(self, trunk: nn.Module) -> Network:
-        return Network(trunk, self.layer_names_, resolve_device(self.device), self.precision)
-
-    def _fitted_network(self) -> Network:
-        """Return the network, built again from its arrays where a file was loaded."""
+    def _fitted_extractor(self) -> FeatureExtractor:
+        """Return the network at work, built again from its arrays where a file was loaded."""
         with NETWORK_LOCK:
-            if not hasattr(self, "_network"):
-                trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
-                self._network = self._make_network(trunk)
-            return self._network
+            if not hasattr(self, "_extractor"):
+                if isinstance(self.backbone_, str):
+                    trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
+                    self._extractor = FeatureExtractor.of_trunk(trunk, *self._at_work())
+                else:
+                    self._extractor = FeatureExtractor.of_module(self.backbone_, *self._at_work())
+            return self._extractor
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""
+        super().__setstate__(state)
+        if isinstance(getattr(self, "backbone_", None), nn.Module) and self.trunk_arrays_:
+            raise ValueError(
+                f"backbone {type(self.backbone_).__name__}: an earlier version of skpadim saved this module "
+                "apart from its weights, to trace it anew. Modules now run as they are: fit again."
+            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -388,7 +414,3 @@ def describe_image_input(tags: Tags) -> Tags:
     tags.input_tags.three_d_array = True
     tags.input_tags.string = True
     return tags
-
-
-def _as_pair(name: str, size: int | Sequence[int]) -> tuple[int, int]:
-    return check_size(name, (size, size) if isinstance(size, Integral) else size)

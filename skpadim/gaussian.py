@@ -26,7 +26,7 @@ from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mea
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import NotPositiveDefiniteError, join_rows
-from .pyramid import FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
+from .pyramid import CoarseToFine, FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
 
 # epsilon="auto" is this share of the mean feature variance.
 _AUTO_EPSILON = 0.01
@@ -255,7 +255,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Tensor of shape (n, h, w)
         """
         scorer = self._fitted_scorer()
-        ordered = [levels[index] for index in self._coarse_to_fine()]
+        ordered = self._order.sort(levels)
         dtype = torch.promote_types(ordered[0].dtype, scorer.dtype)
         if dtype != scorer.dtype:
             scorer = self._build_scorer(dtype)
@@ -320,9 +320,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             Channels in the order of the embedding.
         """
         check_is_fitted(self)
-        order = self._coarse_to_fine()
-        shapes = [self.level_shapes_[index] for index in order]
-        tree = PrefixTree.from_shapes([shape[1:] for shape in shapes])
+        tree = PrefixTree.from_shapes([shape[1:] for shape in self._order.shapes])
         height, width = tree.fine_shape
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(
@@ -333,12 +331,20 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         packed = [
             _tensor(part).flatten(0, 1)[[node]] for part, node in zip(self.whitening_, path, strict=True)
         ]
-        inverse = join_rows([part.double() for part in packed], [shape[0] for shape in shapes])[0]
+        n_channels = [shape[0] for shape in self._order.shapes]
+        inverse = join_rows([part.double() for part in packed], n_channels)[0]
         factor = torch.linalg.inv(inverse)
         edges = np.cumsum([0, *(shape[0] for shape in self.level_shapes_)])
-        channels = np.concatenate([np.arange(edges[index], edges[index + 1]) for index in order])
+        channels = np.concatenate(
+            [np.arange(edges[index], edges[index + 1]) for index in self._order.indices]
+        )
         place = np.argsort(channels)
         return (factor @ factor.mT).numpy()[np.ix_(place, place)]
+
+    @property
+    def _order(self) -> CoarseToFine:
+        """The order of the kernels: layers are sorted where they enter; what users see by layer goes back."""
+        return CoarseToFine(self.level_shapes_)
 
     def _accumulate(self, batches: Iterable[Sequence[Tensor]]) -> tuple[Moments, Reservoir]:
         moments = None
@@ -346,9 +352,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         for given in batches:
             if moments is None:
                 self.level_shapes_ = [(level.shape[1], level.shape[2], level.shape[3]) for level in given]
-                shapes = [self.level_shapes_[index] for index in self._coarse_to_fine()]
-                moments = empty_moments(shapes, given[0].device)
-            levels = [given[index] for index in self._coarse_to_fine()]
+                moments = empty_moments(self._order.shapes, given[0].device)
+            levels = self._order.sort(given)
             add_batch(moments, levels)
             # Channels last, as the kernels read them.
             reservoir.add([level.permute(0, 2, 3, 1) for level in levels])
@@ -383,22 +388,16 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
                 f"{moments.n_images} images has no Cholesky factor. Raise epsilon (the paper's is 0.01), or "
                 "pass epsilon='auto'."
             ) from None
-        shapes = [self.level_shapes_[index] for index in self._coarse_to_fine()]
         means = [
             mean[moments.tree.cell_places(depth)].T.to(dtype).cpu().numpy().reshape(shape)
-            for depth, (mean, shape) in enumerate(zip(moments.means, shapes, strict=True))
+            for depth, (mean, shape) in enumerate(zip(moments.means, self._order.shapes, strict=True))
         ]
-        self.location_ = [means[depth] for depth in np.argsort(self._coarse_to_fine())]
+        self.location_ = self._order.as_given(means)
         self.whitening_ = [
             part.cpu().numpy().reshape(*grid, -1)
             for part, grid in zip(whitening, moments.tree.grids, strict=True)
         ]
         return loo
-
-    def _coarse_to_fine(self) -> list[int]:
-        """Return the indices of the layers, coarse to fine; layers of equal size as given."""
-        areas = [height * width for _, height, width in self.level_shapes_]
-        return sorted(range(len(areas)), key=areas.__getitem__)
 
     def _resolve_epsilon(self, moments: Moments) -> float:
         if self.epsilon != "auto":
@@ -420,7 +419,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     def _build_scorer(self, dtype: torch.dtype) -> Scorer:
         device = resolve_device(self.device)
-        means = [_tensor(self.location_[index]) for index in self._coarse_to_fine()]
+        means = self._order.sort([_tensor(mean) for mean in self.location_])
         whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from sklearn.utils.validation import _check_n_features, assert_all_finite, valid
 from torch import Tensor
 
 from .kernels.prefix import nearest_index
+
+T = TypeVar("T")
 
 
 class FeaturePyramid:
@@ -131,6 +133,37 @@ class FeaturePyramid:
             for name, level in zip(self.layer_names, self.levels, strict=True)
         )
         return f"FeaturePyramid({len(self)} images; {levels})"
+
+
+class CoarseToFine:
+    """The order in which the kernels take layers: coarse to fine, those of equal size as given.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int, int)
+        Channels, height and width of every layer, as given.
+
+    Examples
+    --------
+    >>> order = CoarseToFine([(64, 56, 56), (128, 28, 28)])
+    >>> order.sort(["fine", "coarse"])
+    ['coarse', 'fine']
+    >>> order.as_given(["coarse", "fine"])
+    ['fine', 'coarse']
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        #: For each place in the order, the layer that stands there.
+        self.indices = sorted(range(len(shapes)), key=lambda index: shapes[index][1] * shapes[index][2])
+        self.shapes = self.sort(shapes)
+
+    def sort(self, of_layers: Sequence[T]) -> list[T]:
+        """Bring something of every layer, as given, into this order."""
+        return [of_layers[index] for index in self.indices]
+
+    def as_given(self, sorted_: Sequence[T]) -> list[T]:
+        """Bring something of every layer, in this order, back to where its layer was given."""
+        return [sorted_[place] for place in np.argsort(self.indices)]
 
 
 class PyramidInputMixin:

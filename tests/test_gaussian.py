@@ -315,7 +315,7 @@ def test_streams_may_be_iterators_of_iterators_that_require_gradients():
 
 
 @pytest.mark.parametrize(
-    "size", [24, (24,), (0, 24), (24, 24, 3), (6.7, 6.2), (np.nan, 6), ("a", "b"), np.array(24), (True, 6)]
+    "size", [0, (24,), (0, 24), (24, 24, 3), (6.7, 6.2), (np.nan, 6), ("a", "b"), np.array(24), (True, 6)]
 )
 def test_size_of_the_images_of_a_stream(size):
     with pytest.raises(ValueError, match="image_size must be"):

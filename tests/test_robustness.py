@@ -25,7 +25,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skpadim import PaDiMDetector, PatchGaussian, decoding
+from skpadim import PaDiMDetector, PatchGaussian
+from skpadim.images import decoding
 
 SIDE = 24
 

@@ -9,13 +9,15 @@ import numpy as np
 
 
 def check_size(name: str, size: Any) -> tuple[int, int]:
-    """Return a parameter that holds a height and a width.
+    """Return a parameter that holds a height and a width, or one int for both.
 
     Raises
     ------
     ValueError
-        If it is no pair of positive ints.
+        If it is neither a positive int nor a pair of them.
     """
+    if _is_side(size):
+        return int(size), int(size)
     is_row = isinstance(size, tuple | list) or (isinstance(size, np.ndarray) and size.ndim == 1)
     sides = tuple(size) if is_row else ()
     if len(sides) != 2 or not all(_is_side(side) for side in sides):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from .locks import ForkSafeLock
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -58,9 +61,89 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return resolved
 
 
-def own_precision(device: torch.device) -> torch.autocast:
-    """Return a context without the caller's autocast: precision is the business of ``precision`` alone."""
-    return torch.autocast(device.type, enabled=False)
+@contextmanager
+def own_precision(device: torch.device, *, tf32: bool = False) -> Iterator[None]:
+    """Compute in the precision of the tensors, whatever the application asked torch for.
+
+    The caller's autocast is off here. Where torch's switches would let convolutions and products of float32
+    round to fewer bits, they are turned to full precision for as long as a thread is in here: they are of the
+    whole process.
+
+    Parameters
+    ----------
+    device : torch.device
+    tf32 : bool, default=False
+        Leave the switches alone: convolutions on a GPU then round as torch lets them.
+    """
+    full = nullcontext() if tf32 else _FULL_PRECISION["cuda" if device.type == "cuda" else "cpu"]
+    with torch.autocast(device.type, enabled=False), full:
+        yield
+
+
+class _FullPrecision:
+    """Torch's switches of precision for a device, turned to full while any thread is inside.
+
+    Parameters
+    ----------
+    above : object
+        The switch of the device, from which those of its operations get what they do not say themselves.
+    switches : sequence of object
+        Those of its operations.
+    """
+
+    def __init__(self, above: Any, switches: Sequence[Any]) -> None:
+        self._above, self._switches = above, switches
+        self._lock = ForkSafeLock()
+        self._n_inside = 0
+        self._given: list[str] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._n_inside:
+                self._given = [switch.fp32_precision for switch in self._switches]
+                self._turn(["ieee" if given in ("tf32", "bf16") else given for given in self._given])
+            self._n_inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                above = self._above.fp32_precision
+                # What a switch got from the one above it goes on coming from there.
+                self._turn(["none" if given == above else given for given in self._given])
+
+    def _turn(self, positions: Sequence[str]) -> None:
+        for switch, position in zip(self._switches, positions, strict=True):
+            if switch.fp32_precision != position:
+                switch.fp32_precision = position
+
+
+class _CudnnConvolutions:
+    """The switch of convolutions on a GPU, in step with the older ``torch.backends.cudnn.allow_tf32``.
+
+    torch raises an error for whoever reads the older one, in any thread, while the two differ.
+    """
+
+    @property
+    def fp32_precision(self) -> str:
+        precision: str = _CUDNN.conv.fp32_precision
+        return precision
+
+    @fp32_precision.setter
+    def fp32_precision(self, precision: str) -> None:
+        with suppress(RuntimeError):  # The application's own setting differs; it reads the newer one.
+            if _CUDNN.allow_tf32 != (precision == "tf32"):
+                _CUDNN.allow_tf32 = precision == "tf32"
+        _CUDNN.conv.fp32_precision = precision
+
+
+# torch's stubs do not know the switches of single operations.
+_CUDNN: Any = torch.backends.cudnn
+_MKLDNN: Any = torch.backends.mkldnn
+_FULL_PRECISION = {
+    "cpu": _FullPrecision(_MKLDNN, [_MKLDNN.conv, _MKLDNN.matmul]),
+    "cuda": _FullPrecision(_CUDNN, [_CudnnConvolutions(), torch.backends.cuda.matmul]),
+}
 
 
 def join_on_host(parts: Iterable[Tensor]) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import joblib
 import torch
 from sklearn.base import BaseEstimator
 
@@ -42,12 +43,14 @@ class Estimator(BaseEstimator):
 
 
 def _portable(value: Any) -> Any:
-    """Return paths and devices by name, and networks on the CPU, so that files load anywhere.
+    """Return paths, memories and devices by name, and networks on the CPU, so that files load anywhere.
 
     Windows loads no PosixPath, skops trusts neither type, and a network on a GPU would ask for one.
     """
     if isinstance(value, torch.nn.Module) and any(p.device.type != "cpu" for p in value.parameters()):
         return copy.deepcopy(value).cpu()
+    if isinstance(value, joblib.Memory):  # Loaded, it would make its folder anew.
+        return value.location
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(value) if isinstance(value, torch.device) else value

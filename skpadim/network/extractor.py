@@ -1,22 +1,31 @@
-"""A trunk at work: from pixels to the outputs of its layers, on a device."""
+"""A network at work: from pixels to the outputs of its layers, on a device."""
 
 from __future__ import annotations
 
+import copy
 import functools
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from ..base.devices import own_precision
-from .convolutions import exact_trunk, pack_trunk
-from .trunks import narrow_trunk, optimise_trunk, resume_trunk, see_shapes
-from .weights import NETWORK_LOCK
+from ..base.locks import ForkSafeLock
+from ..kernels.channels import select_channels
+from .modules import ModuleTrunk, check_images_are_apart
+from .trunks import fold_batch_norms
+
+#: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
+#: global generator: while one thread builds a network, no other may build or run one.
+NETWORK_LOCK = ForkSafeLock()
+
+#: What a network may compute in, and the dtype of its weights then; None: that of the weights given.
+PRECISIONS = {None: None, "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 
 # The statistics of ImageNet, with which torchvision's weights are trained.
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -25,17 +34,14 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 # anew at every call, page by page (glibc's limit for mmap on 64 bits), and leaves a processor's caches.
 _ACTIVATION_BYTES = 2**25
 
-#: What a network may compute in, and the dtype of its weights then; None: that of the weights given.
-PRECISIONS = {None: None, "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 
-
-class Network:
-    """A trunk on a device, ready to compute; it may be shared by threads and estimators.
+class FeatureExtractor:
+    """A frozen network on a device, ready to compute; it may be shared by threads and estimators.
 
     Parameters
     ----------
     trunk : nn.Module
-        See :func:`skpadim.network.weights.build_trunk`; it is changed.
+        It maps images to a mapping of the layers' outputs. It is changed.
     layers : sequence of str
         The layers, in the order in which their outputs are returned.
     device : torch.device
@@ -47,42 +53,30 @@ class Network:
         self, trunk: nn.Module, layers: Sequence[str], device: torch.device, precision: str | None
     ) -> None:
         self.layers = tuple(layers)
-        dtype = PRECISIONS[precision]
-        graph = cast(GraphModule, trunk).graph
-        ends: Any = next(node.args[0] for node in graph.nodes if node.op == "output")
-        names = {layer: ends[layer].name for layer in self.layers}
-        inputs = {
-            node.name: [source.name for source in node.all_input_nodes]
-            for node in graph.nodes
-            if node.op != "output"
-        }
-        given = next(trunk.parameters(), torch.empty(0)).dtype
-        # Folding in half precision would round the weights once more.
-        wide = given if dtype is None else torch.promote_types(given, dtype)
-        self._trunk = optimise_trunk(trunk.to(wide)).to(device, dtype)
-        weight = next(self._trunk.parameters(), torch.empty(0))
-        self._device, self.dtype = device, weight.dtype
-        #: Whether convolutions round their inputs to ten bits of mantissa, if torch's own switch lets them.
+        self.device = device
+        #: Whether convolutions may round their inputs to ten bits of mantissa, as torch's own switch says.
         self.rounds_to_tf32 = device.type == "cuda" and precision == "tf32"
-        # Where a batch norm is folded into a convolution, the node of the convolution computes what the batch
-        # norm did, and nothing what the convolution did: another trunk's output of that name is another.
-        left = {node.name for node in self._trunk.graph.nodes}
-        computed: dict[str, str] = {}
-        for name, sources in inputs.items():
-            computed[name] = name if name in left else computed.pop(sources[0])
-        #: Names, before folding, of the nodes that compute the layers, and of all that are still computed.
-        self.outputs = tuple(names[layer] for layer in self.layers)
-        self.nodes = frozenset(computed)
-        self._computed = computed
-        self._at_work: dict[Any, _TrunkAtWork] = {}
-        #: Makes of a trunk one that computes on the device as exactly as was asked for.
-        self._exact = _as_it_is
-        if device.type == "cuda" and not self.rounds_to_tf32:
-            self._exact = exact_trunk
-            self._trunk.to(memory_format=torch.contiguous_format)  # as it wants weights, which are shared so
-        # No method, which would hold the network: in such a cycle its weights would stay for a while.
-        resume = functools.partial(_resumed, self._trunk, self._exact)
-        self._resume = functools.lru_cache(maxsize=1)(resume)
+        # Channels last suits processors and tensor cores; without these, a GPU is a seventh slower with it.
+        exact_on_gpu = device.type == "cuda" and precision != "tf32" and isinstance(trunk, GraphModule)
+        layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
+        self._trunk = trunk.to(device, PRECISIONS[precision]).to(memory_format=layout)
+        self.dtype = next(self._trunk.parameters(), torch.empty(0)).dtype
+        self._largest: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def of_trunk(
+        cls, trunk: GraphModule, layers: Sequence[str], device: torch.device, precision: str | None
+    ) -> Self:
+        """Make one of a network that we know, whose batch norms are folded before any rounding."""
+        fold_batch_norms(trunk)
+        return cls(trunk, layers, device, precision)
+
+    @classmethod
+    def of_module(
+        cls, module: nn.Module, layers: Sequence[str], device: torch.device, precision: str | None
+    ) -> Self:
+        """Make one of a network that runs as it is; the module itself is not changed."""
+        return cls(ModuleTrunk(copy.deepcopy(module), layers), layers, device, precision)
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the outputs of the layers.
@@ -92,51 +86,24 @@ class Network:
         pixels : Tensor of shape (n_images, 3, height, width)
             uint8, or floats in [0, 1].
         channels : sequence of ndarray, optional
-            The channels to compute of every layer. Default: all.
+            The channels to return of every layer. Default: all.
 
         Returns
         -------
         list of Tensor of shape (n_images, channels, height, width)
             One per layer, on the device.
         """
-        with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
-            if self._device.type == "cuda":
+        with self._at_work():
+            if self.device.type == "cuda":
                 # From pinned memory the copy runs beside the network, without waiting for it.
-                pixels = pixels.pin_memory().to(self._device, non_blocking=True)
-            wanted = tuple(tuple(index.tolist()) for index in channels or ())
-            trunk = self._trunk_for(wanted, (pixels.shape[2], pixels.shape[3]))
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            wanted = [None] * len(self.layers) if channels is None else map(self._index, channels)
+            index = dict(zip(self.layers, wanted, strict=True))
             outputs = [
-                self._in_order(trunk(normalised_pixels(part, self.dtype))) for part in trunk.split(pixels)
+                self._taken(self._trunk(normalised_pixels(part, self.dtype)), index)
+                for part in self._split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
-
-    def _trunk_for(self, channels: tuple[tuple[int, ...], ...], size: tuple[int, int]) -> _TrunkAtWork:
-        """Return the trunk that computes these channels alone, or all; the last two made are kept.
-
-        Two: one to score with, and that of all channels, which a transformer returns.
-        """
-        if (channels, size) not in self._at_work:
-            keep = (torch.tensor(index, dtype=torch.int64, device=self._device) for index in channels)
-            keep_by_layer = dict(zip(self.layers, keep, strict=bool(channels)))
-            while len(self._at_work) > 1:
-                del self._at_work[next(iter(self._at_work))]
-            image = self._image(size)
-            self._at_work[channels, size] = _TrunkAtWork(self._trunk, keep_by_layer, image, self._exact)
-        return self._at_work[channels, size]
-
-    def resume(self, known: Mapping[str, Tensor]) -> list[Tensor] | None:
-        """Compute the outputs of all layers from those of some nodes, or return None if they do not suffice.
-
-        Parameters
-        ----------
-        known : mapping of str to Tensor of shape (n_images, channels, height, width)
-            By name of the node.
-        """
-        with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
-            trunk = self._resume(tuple(self._computed[name] for name in known))
-            if trunk is None:
-                return None
-            return self._in_order(trunk(*(level.to(self._device, self.dtype) for level in known.values())))
 
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Run once, on a grey image of this height and width, to see what the layers give.
@@ -151,20 +118,22 @@ class Network:
         ValueError
             If the network fails on such images, or a layer gives no feature maps.
         """
+        image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self.device)
+        image = image.contiguous(memory_format=torch.channels_last)
         try:
-            with NETWORK_LOCK, torch.inference_mode(), own_precision(self._device):
-                seen = see_shapes(self._trunk, self._image(size))
+            with self._at_work():
+                if isinstance(self._trunk, ModuleTrunk):
+                    self._trunk.check_calls(image)
+                outputs, self._largest[size] = _outputs_and_largest(self._trunk, image)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels, channels last in "
                 f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
             ) from error
-        (output,) = (node for node in self._trunk.graph.nodes if node.op == "output")
-        nodes = cast("Mapping[str, Node]", output.args[0])
         shapes = []
         for layer in self.layers:
-            shape = seen.get(nodes[layer].name)
-            if shape is None or len(shape) != 4:
+            shape = tuple(outputs[layer].shape) if isinstance(outputs[layer], Tensor) else ()
+            if len(shape) != 4:
                 raise ValueError(
                     f"layers: {layer!r} gives {shape or 'no tensor'}; PaDiM needs layers that give feature "
                     "maps (n_images, channels, height, width)."
@@ -172,74 +141,67 @@ class Network:
             shapes.append((shape[1], shape[2], shape[3]))
         return shapes
 
-    def _image(self, size: tuple[int, int]) -> Tensor:
-        """Return a grey image, laid out as all are."""
-        image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self._device)
-        return image.contiguous(memory_format=torch.channels_last)
+    def check_images_are_apart(self, size: tuple[int, int]) -> None:
+        """Check that a network which runs as it is treats each image of a batch by itself.
 
-    def _in_order(self, outputs: Mapping[str, Any]) -> list[Tensor]:
-        # A network may compute in half precision; the statistics never do. They read channels last.
-        return [
-            (output.float() if output.itemsize < 4 else output).contiguous(memory_format=torch.channels_last)
-            for output in (outputs[layer] for layer in self.layers)
-        ]
+        Raises
+        ------
+        ValueError
+            If it does not.
+        """
+        images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0))
+        # Unlike each other: bright, dark, and flat.
+        images[1] *= 0.2
+        images[2] = 0.7
+        with self._at_work():
+            pixels = normalised_pixels(images.to(self.device), self.dtype)
+            assert isinstance(self._trunk, ModuleTrunk)
+            check_images_are_apart(self._trunk, pixels)
 
+    @contextmanager
+    def _at_work(self) -> Any:
+        with NETWORK_LOCK, torch.inference_mode(), own_precision(self.device, tf32=self.rounds_to_tf32):
+            yield
 
-class _TrunkAtWork:
-    """A trunk that computes some channels of its layers, each time in the way that is fastest.
-
-    Parameters
-    ----------
-    trunk : GraphModule
-        See :func:`skpadim.network.trunks.optimise_trunk`.
-    keep : mapping of str to Tensor of int64
-        The channels to compute, by layer; empty: all.
-    pixels : Tensor of shape (1, 3, height, width)
-        An image such as will come.
-    exact : callable
-        Makes of the trunk the one to be used.
-    """
-
-    def __init__(
-        self,
-        trunk: GraphModule,
-        keep: Mapping[str, Tensor],
-        pixels: Tensor,
-        exact: Callable[[GraphModule], GraphModule],
-    ) -> None:
-        self._shapes = see_shapes(trunk, pixels)
-        self._trunk = exact(narrow_trunk(trunk, keep, self._shapes) if keep else trunk)
-        largest = pixels.itemsize * max(map(math.prod, self._shapes.values()))
-        on_processor = pixels.device.type == "cpu"
-        self._at_a_time = max(1, _ACTIVATION_BYTES // largest) if on_processor else None
-
-    @functools.cached_property
-    def _packed(self) -> GraphModule:
-        return pack_trunk(self._trunk, self._shapes)
-
-    def split(self, pixels: Tensor) -> Sequence[Tensor]:
+    def _split(self, pixels: Tensor) -> Sequence[Tensor]:
         """Cut images into parts of equal size, to within one, that suit a processor."""
-        if self._at_a_time is None:
+        if self.device.type != "cpu":
             return [pixels]
-        return pixels.tensor_split(-(-len(pixels) // self._at_a_time))
+        size = (pixels.shape[2], pixels.shape[3])
+        if size not in self._largest:
+            self.shapes(size)
+        at_a_time = max(1, _ACTIVATION_BYTES // self._largest[size])
+        return pixels.tensor_split(-(-len(pixels) // at_a_time))
 
-    def __call__(self, images: Tensor) -> Mapping[str, Any]:
-        """Compute the outputs of the layers, by name, of normalised images."""
-        # Weights packed for one image are slow for several on some processors.
-        trunk = self._packed if len(images) == 1 else self._trunk
-        outputs: Mapping[str, Any] = trunk(images)
-        return outputs
+    def _index(self, channels: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.array(channels, dtype=np.int64)).to(self.device)
+
+    def _taken(self, outputs: Mapping[str, Any], index: Mapping[str, Tensor | None]) -> list[Tensor]:
+        """Return the wanted channels of the outputs, in the order of the layers."""
+        levels = []
+        for layer, kept in index.items():
+            # A network may compute in half precision; the statistics never do.
+            output = outputs[layer].float() if outputs[layer].itemsize < 4 else outputs[layer]
+            level = output if kept is None else select_channels(output, kept)
+            levels.append(level.contiguous(memory_format=torch.channels_last))  # as the statistics read them
+        return levels
 
 
-def _as_it_is(trunk: GraphModule) -> GraphModule:
-    return trunk
+def _outputs_and_largest(trunk: nn.Module, image: Tensor) -> tuple[Mapping[str, Any], int]:
+    """Return a trunk's outputs, and the bytes of the largest tensor that a module in it gives."""
+    largest = image.nbytes
 
+    def note(_module: nn.Module, _arguments: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, output.nbytes)
 
-def _resumed(
-    trunk: GraphModule, exact: Callable[[GraphModule], GraphModule], known: Sequence[str]
-) -> GraphModule | None:
-    resumed = resume_trunk(trunk, known)
-    return None if resumed is None else exact(resumed)
+    with ExitStack() as hooks:
+        for module in trunk.modules():
+            # Compiled modules take no hooks.
+            if not isinstance(module, torch.jit.ScriptModule):
+                hooks.enter_context(module.register_forward_hook(note))
+        return trunk(image), largest
 
 
 def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:

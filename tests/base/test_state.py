@@ -26,10 +26,10 @@ from skpadim import (
     PaDiMDetector,
     PatchGaussian,
     RandomChannelSelector,
-    state,
 )
 
 LAYERS = ("features.2", "features.4")
+from skpadim.base import state
 
 
 def photos(n_images, seed=0):

@@ -11,11 +11,11 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import plain
+from networks import hooked, network
 from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian
 from skpadim.datasets import make_inspection_images
 from skpadim.kernels.moments import add_batch, empty_moments
-from test_backbones import hooked, network
 
 SHAPES = [(3, 8, 8), (4, 4, 4), (5, 2, 2)]
 
