@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skpadim import _flange
-from skpadim.datasets import make_inspection_images
+from skpadim.datasets import flange, make_inspection_images
 
 DEFECTS = ["missing_hole", "scratch", "stain", "burr"]
 SMALL = {"n_train": 3, "n_good": 2, "n_defective": 5, "image_size": 48}
@@ -21,10 +20,10 @@ SMALL = {"n_train": 3, "n_good": 2, "n_defective": 5, "image_size": 48}
 
 def with_twin(kind, number, side, seed=0):
     """Draw a defective photo, its mask, and the same photo of the same part without the defect."""
-    photo, mask = _flange.Shot("test", kind, number).take(seed, side)
+    photo, mask = flange.Shot("test", kind, number).take(seed, side)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_flange.KINDS, kind, _flange._good)
-        twin, _ = _flange.Shot("test", kind, number).take(seed, side)
+        patch.setitem(flange.KINDS, kind, flange._good)
+        twin, _ = flange.Shot("test", kind, number).take(seed, side)
     return photo.astype(int), mask, twin.astype(int)
 
 
