@@ -16,6 +16,7 @@ from .masks import DrawnMask
 from .outlines import Outline
 
 PathLike: TypeAlias = str | os.PathLike[str]
+Paths: TypeAlias = Sequence[PathLike] | NDArray[np.str_]
 Runs = tuple[int, ...]
 
 LABELS = {"photos": ["array-like"], "labels": ["array-like", None]}
@@ -28,9 +29,20 @@ def drawn(size: tuple[int, int], outlines: list[Outline], runs: list[Runs], name
     if not outlines and not runs:
         return None
     try:
+        for outline in outlines:
+            _refuse_outside(outline, size)
         return DrawnMask(size, tuple(outlines), tuple(runs))
     except ValueError as error:
         raise ValueError(f"{name} cannot be drawn: {error}") from error
+
+
+def _refuse_outside(outline: Outline, size: tuple[int, int]) -> None:
+    low, high = np.min(outline, axis=0), np.max(outline, axis=0)
+    if (high <= 0).any() or (low >= size[::-1]).any():
+        raise ValueError(
+            f"an outline is within x {low[0]:g} to {high[0]:g} and y {low[1]:g} to {high[1]:g}, outside of "
+            f"the photo, {size[1]} wide and {size[0]} high"
+        )
 
 
 def beside(photo: Path, folder: PathLike | None, suffix: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +17,7 @@ from .annotations import (
     LABELS,
     ONLY_DEFECTIVE,
     PathLike,
+    Paths,
     Runs,
     as_objects,
     checked_size,
@@ -32,13 +33,16 @@ from .outlines import Outline, as_outline, box, decompress
 
 @validate_params({**LABELS, "annotations": [str, os.PathLike]}, prefer_skip_nested_validation=True)
 def load_coco_masks(
-    photos: Iterable[PathLike], annotations: PathLike, *, labels: Sequence[str] | None = None
+    photos: Paths,
+    annotations: PathLike,
+    *,
+    labels: Sequence[str] | None = None,
 ) -> NDArray[np.object_]:
     """Load the masks of photos from COCO's json, the "instances" format.
 
     Parameters
     ----------
-    photos : iterable of str or path-like
+    photos : array-like of str or path-like
         Such as ``X_test`` of a loader. No more is read of them than their size.
     annotations : str or path-like
         The json file. A photo is the one of its ``images`` whose ``file_name`` its path ends in. All of its
@@ -89,7 +93,10 @@ def load_coco_masks(
         by_name[_parts(image["file_name"])[-1]].append(image)
     wanted = _wanted_categories(content, labels, file)
     marked = defaultdict(list)
-    for row in rows_of(content, "annotations", ("image_id", "category_id"), file):
+    annotated = rows_of(content, "annotations", ("image_id", "category_id"), file)
+    if strays := {row["image_id"] for row in annotated} - {image["id"] for image in images}:
+        raise ValueError(f"{quote(file)} annotates an image_id {strays.pop()!r} that no image has as its id.")
+    for row in annotated:
         if wanted is None or row["category_id"] in wanted:
             marked[row["image_id"]].append(row)
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .annotations import (
     LABELS,
     ONLY_DEFECTIVE,
     PathLike,
+    Paths,
     Runs,
     as_objects,
     beside,
@@ -36,13 +37,16 @@ from .outlines import Outline, as_outline, box, circle, roll
 
 @validate_params({**LABELS, "folder": [str, os.PathLike, None]}, prefer_skip_nested_validation=True)
 def load_labelme_masks(
-    photos: Iterable[PathLike], folder: PathLike | None = None, *, labels: Sequence[str] | None = None
+    photos: Paths,
+    folder: PathLike | None = None,
+    *,
+    labels: Sequence[str] | None = None,
 ) -> NDArray[np.object_]:
     """Load the masks of photos from LabelMe's json, a file for each photo.
 
     Parameters
     ----------
-    photos : iterable of str or path-like
+    photos : array-like of str or path-like
         As of `load_coco_masks`.
     folder : str or path-like, default=None
         Folder of the json files, each of its photo's name. None: beside the photos.

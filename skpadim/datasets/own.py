@@ -98,9 +98,10 @@ def _read_own_folder(root: Path) -> tuple[Photos, list[Path]]:
         for folder in subfolders(test, "a folder 'good' and one for each defect")
         if _plain(folder) not in _MASKS
     ]
-    if not kinds:
+    if masks is not None and masks.parent == test and all(_plain(folder) in _GOOD for folder in kinds):
         raise ValueError(
-            f"expected in {str(test)!r}: a folder 'good' and one for each defect; found: {contents(test)}."
+            f"expected in {str(test)!r}: a folder 'good' and one for each defect; found: {contents(test)}, "
+            f"of which {masks.name!r} would hold masks, but of no defect. Rename it if it is one."
         )
     tested = {folder: images_in(folder, "photos to test on") for folder in kinds}
     return Photos(photos, list(_tested(tested, masks))), [good, *kinds, *([masks] if masks else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,23 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import validate_params
 
 from ..images.decoding import quote
-from .annotations import LABELS, PathLike, as_objects, beside, drawn, upright_size
+from .annotations import LABELS, PathLike, Paths, as_objects, beside, drawn, upright_size
 from .files import lines_of, refuse_absent
 from .outlines import Outline, as_outline, box
 
 
 @validate_params({**LABELS, "folder": [str, os.PathLike, None]}, prefer_skip_nested_validation=True)
 def load_yolo_masks(
-    photos: Iterable[PathLike], folder: PathLike | None = None, *, labels: Sequence[int] | None = None
+    photos: Paths,
+    folder: PathLike | None = None,
+    *,
+    labels: Sequence[int] | None = None,
 ) -> NDArray[np.object_]:
     """Load the masks of photos from YOLO's text files, a file for each photo that has defects.
 
     Parameters
     ----------
-    photos : iterable of str or path-like
+    photos : array-like of str or path-like
         As of `load_coco_masks`.
     folder : str or path-like, default=None
         Folder of the text files, each of its photo's name. None: beside the photos. A line is the

@@ -173,6 +173,8 @@ def test_images_that_do_not_fit(photos, coco, images, message):
         annotation(3, {"size": [4, 6], "counts": [23]}),
         annotation(3, {"size": [4, 6], "counts": "1 2"}),
         annotation(3, [[0, 0, 1, 0, float("nan"), 1]]),
+        annotation(3, [[1, 4, 3, 4, 3, 6, 1, 6]]),
+        annotation(3, [[-3, 1, -1, 1, -1, 3]]),
     ],
 )
 def test_annotations_that_are_wrong(photos, coco, wrong):
@@ -180,6 +182,11 @@ def test_annotations_that_are_wrong(photos, coco, wrong):
         ValueError, match=r"annotations of '.*dent/0.png' in '.*coco.json' (are not as|cannot be)"
     ):
         load_coco_masks(photos, coco([wrong]))
+
+
+def test_annotations_of_no_image(photos, coco):
+    with pytest.raises(ValueError, match=r"coco.json' annotates an image_id '3' that no image has as its id"):
+        load_coco_masks(photos, coco([annotation("3", [SQUARE])]))
 
 
 def test_files_that_are_not_coco_s(photos, coco, tmp_path):

@@ -184,8 +184,9 @@ def test_masks_within_the_folder_to_test_on(tmp_path):
     assert names(photos.masks_test, tmp_path) == ["test_public/ground_truth/bad/c_mask.png", None]
 
 
-def test_folder_to_test_on_that_holds_masks_alone(tmp_path):
-    write_tree(tmp_path, "train/good/a.png", "test/masks/c.png")
+@pytest.mark.parametrize("beside", ["test/masks/d.png", "test/good/b.png"])
+def test_masks_of_no_defect(tmp_path, beside):
+    write_tree(tmp_path, "train/good/a.png", "test/masks/c.png", beside)
     with pytest.raises(
         ValueError, match=r"expected in '.*test': a folder 'good' and one .*; found: .*'masks/'"
     ):
