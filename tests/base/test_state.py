@@ -27,9 +27,9 @@ from skpadim import (
     PatchGaussian,
     RandomChannelSelector,
 )
+from skpadim.base import state
 
 LAYERS = ("features.2", "features.4")
-from skpadim.base import state
 
 
 def photos(n_images, seed=0):
@@ -166,7 +166,7 @@ np.save("maps.npy", detector.anomaly_map(np.load("photos.npy")))
 """
     environment = os.environ | {
         "TORCH_HOME": str(tmp_path / "empty"),
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)]),
     }
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
