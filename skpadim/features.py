@@ -124,6 +124,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     }
 
     _rebuilt = ("_extractor",)
+    #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
+    _identity: str | None = None
 
     def __init__(
         self,

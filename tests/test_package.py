@@ -69,7 +69,7 @@ def test_the_readme_s_installations_are_tried():
 
 def test_rooms_on_the_map_are_the_modules():
     rooms = re.search(r"skpadim/\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL).group(1)
-    mapped = {line.split()[0] for line in rooms.splitlines()}
+    mapped = set(re.findall(r"^  (\S+)", rooms, re.MULTILINE))
     modules = {path.name for path in (ROOT / "skpadim").glob("*.py")} - {"__init__.py"}
     folders = {f"{path.parent.name}/" for path in (ROOT / "skpadim").glob("*/__init__.py")}
     assert mapped == modules | folders
