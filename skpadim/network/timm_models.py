@@ -37,9 +37,11 @@ class FeatureMaps(nn.Module):
         The layers' places in its ``feature_info``.
     """
 
+    timm: Any
+
     def __init__(self, network: nn.Module, places: Mapping[str, int]) -> None:
         super().__init__()
-        self.timm: Any = network
+        self.timm = network
         self._names = tuple(sorted(places, key=lambda layer: places[layer]))  # as they are computed
         self._places = [places[layer] for layer in self._names]
         self.timm.prune_intermediate_layers(self._places)
@@ -175,12 +177,16 @@ def _create(name: str, image_size: tuple[int, ...], state: Mapping[str, Tensor] 
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return models.create_model(name, pretrained=state is not None, **said)
-    except (RuntimeError, KeyError, AssertionError) as error:
+    except Exception as error:  # What timm makes of another network's entries raises almost anything.
+        reason = f"{type(error).__name__}: {str(error)[:300]}"
         if state is None:
-            raise
+            raise ValueError(
+                f"image_size: backbone='timm/{name}' cannot be made for images of "
+                f"{image_size[0]}x{image_size[1]} pixels ({reason}). Choose a size that suits it."
+            ) from error
         raise ValueError(
-            f"weights do not fit backbone='timm/{name}' ({str(error)[:300]}). Choose the backbone that these "
-            "weights were trained for."
+            f"weights do not fit backbone='timm/{name}' ({reason}). Choose the backbone that these weights "
+            "were trained for."
         ) from error
 
 
