@@ -74,20 +74,22 @@ def renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class _EfficientNetLite(nn.Module):
     def __init__(self, width: float, depth: float) -> None:
         super().__init__()
-        self.stem = _Stem(3, _STEM, kernel_size=3, stride=2)
+        self.stem = _Unit(3, _STEM, size=3, stride=2)
+        self.stem.convolution.padding = (0, 0)
         blocks: list[nn.Module] = []
         channels = _STEM
-        for kernel_size, stride, expansion, of_stage, n_blocks in _STAGES:
+        for size, stride, expansion, of_stage, n_blocks in _STAGES:
             out = int(width * of_stage + 4) // 8 * 8  # the nearest multiple of eight
             for number in range(n_blocks if n_blocks == 1 else math.ceil(depth * n_blocks)):
-                blocks.append(_Block(channels, out, kernel_size, 1 if number else stride, expansion))
+                blocks.append(_Block(channels, out, size, 1 if number else stride, expansion))
                 channels = out
         self.blocks = nn.Sequential(*blocks)
         self.head = _Unit(channels, _HEAD)
         self.classifier = nn.Linear(_HEAD, _CLASSES)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.head(self.blocks(self.stem(pixels)))
+        padded = functional.pad(even(pixels), (0, 1, 0, 1))  # of three channels alone, which costs little
+        features: Tensor = self.head(self.blocks(self.stem(padded)))
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
 
@@ -95,15 +97,11 @@ class _EfficientNetLite(nn.Module):
 class _Unit(nn.Module):
     """A convolution, its batch norm, and ReLU6."""
 
-    def __init__(
-        self, channels: int, out: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
-    ) -> None:
+    def __init__(self, channels: int, out: int, size: int = 1, groups: int = 1, stride: int = 1) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(
-            channels, out, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
-        )
+        self.convolution = nn.Conv2d(channels, out, size, stride, size // 2, groups=groups, bias=False)
         # Outputs vary about as much as inputs do: He et al., ICCV 2015.
-        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 * groups / (kernel_size**2 * out)))
+        nn.init.normal_(self.convolution.weight, std=math.sqrt(2 * groups / (size**2 * out)))
         self.norm = nn.BatchNorm2d(out, eps=1e-3)
         self.activation: nn.Module = nn.ReLU6(inplace=True)
 
@@ -112,28 +110,16 @@ class _Unit(nn.Module):
         return result
 
 
-class _Stem(_Unit):
-    """A unit of stride 2 whose few input channels are padded as TensorFlow's SAME does; see `even`."""
-
-    def __init__(self, channels: int, out: int, kernel_size: int, stride: int) -> None:
-        super().__init__(channels, out, kernel_size, stride)
-        half = kernel_size // 2
-        self.pad = nn.ZeroPad2d((half - 1, half, half - 1, half))
-        self.convolution.padding = (0, 0)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return super().forward(self.pad(even(pixels)))
-
-
 class _Halving(_Unit):
-    """A unit of stride 2 that pads nothing where sizes are even, which would copy its many input channels.
+    """A filter of stride 2. Where sizes are even it pads no input, which would copy all of its channels.
 
-    The convolution pads two more than SAME does above and left: one row and column more to drop behind it.
+    The convolution pads two more than SAME does above and left, so one row and column more come out; they are
+    dropped.
     """
 
-    def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__(channels, channels, kernel_size, stride=2, groups=channels)
-        self.convolution.padding = (kernel_size // 2 + 1, kernel_size // 2 + 1)
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__(channels, channels, size, groups=channels, stride=2)
+        self.convolution.padding = (size // 2 + 1, size // 2 + 1)
 
     def forward(self, features: Tensor) -> Tensor:
         return super().forward(even(features))[:, :, 1:, 1:]
@@ -142,13 +128,11 @@ class _Halving(_Unit):
 class _Block(nn.Module):
     """More channels, each filtered by itself, and few again; added to what came, where that fits."""
 
-    def __init__(self, channels: int, out: int, kernel_size: int, stride: int, expansion: int) -> None:
+    def __init__(self, channels: int, out: int, size: int, stride: int, expansion: int) -> None:
         super().__init__()
         wide = channels * expansion
         self.expand = _Unit(channels, wide) if expansion > 1 else nn.Identity()
-        self.depthwise = (
-            _Halving(wide, kernel_size) if stride == 2 else _Unit(wide, wide, kernel_size, groups=wide)
-        )
+        self.depthwise = _Halving(wide, size) if stride == 2 else _Unit(wide, wide, size, groups=wide)
         self.project = _Unit(wide, out)
         self.project.activation = nn.Identity()
         self.adds = stride == 1 and channels == out
