@@ -104,9 +104,9 @@ def page_of(network: str, size: int, folder: Path, n_seeds: int) -> str:
         of_drawn = [measure(drawn, layers, seed) for seed in range(n_seeds)]
         name = ", ".join(layer.removeprefix("blocks.") for layer in layers)
         figures = (
-            spread([getattr(f, measure) for f in found])
+            spread([getattr(f, what) for f in found])
             for found in (of_tiles, of_drawn)
-            for measure in MEASURES
+            for what in MEASURES
         )
         patches = max(tiles.train.levels[tiles.train.layer_names.index(layer)][0, 0].size for layer in layers)
         rows.append([name, str(patches), *figures])
