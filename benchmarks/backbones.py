@@ -3,7 +3,8 @@
     python benchmarks/backbones.py --data DIR --output docs/results/backbones.md
 
 ``--data`` is a folder with train/good, test/good, test/<defect> and ground_truth/<defect>. The drawn photos
-of the demo are scored beside them. Features are computed once; the channels are drawn anew for every seed.
+of the demo are scored beside them, and discs of a few pixels drawn on good tiles. Features are computed once;
+the channels are drawn anew for every seed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from pages import command, machine, table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+from sklearn.utils import Bunch
 from torch import Tensor, nn
 
 from skpadim import CNNFeatureTransformer, FeaturePyramid, PatchGaussian, RandomChannelSelector
@@ -46,6 +48,8 @@ CHOICES = (
 # The blocks of the other networks that end the same stages; their strides are the same.
 DEEPER = dict(zip(BLOCKS, (2, 3, 6, 10, 14, 19, 20), strict=True))
 N_CHANNELS = 100
+# Radius in pixels, and by how much darker than the tile.
+BLEMISHES = ((1.5, 40), (2.5, 30), (4.0, 20))
 MEASURES = {"image": "image ROC AUC", "pixel": "pixel ROC AUC", "pro": "PRO"}
 
 
@@ -85,6 +89,7 @@ channels (lowest to highest); `epsilon="auto"`. Maps and masks have the size of 
 positions that have a Gaussian of their own.
 
 """
+    text += page_of_blemishes(options.networks[0], options.sizes[0], options.data, options.seeds)
     for network in options.networks:
         for size in options.sizes if network == options.networks[0] else options.sizes[:1]:
             text += page_of(network, size, options.data, options.seeds)
@@ -104,9 +109,7 @@ def page_of(network: str, size: int, folder: Path, n_seeds: int) -> str:
         of_drawn = [measure(drawn, layers, seed) for seed in range(n_seeds)]
         name = ", ".join(layer.removeprefix("blocks.") for layer in layers)
         figures = (
-            spread([getattr(f, what) for f in found])
-            for found in (of_tiles, of_drawn)
-            for what in MEASURES
+            spread([getattr(f, what) for f in found]) for found in (of_tiles, of_drawn) for what in MEASURES
         )
         patches = max(tiles.train.levels[tiles.train.layer_names.index(layer)][0, 0].size for layer in layers)
         rows.append([name, str(patches), *figures])
@@ -123,6 +126,57 @@ def page_of(network: str, size: int, folder: Path, n_seeds: int) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def page_of_blemishes(network: str, size: int, folder: Path, n_seeds: int) -> str:
+    """Return a table of what a network finds of defects of a few pixels."""
+    place = {block: block if network.endswith("0") else DEEPER[block] for block in BLOCKS}
+    photos = looked_at(with_blemishes(folder, size), network, list(place.values()), size)
+    rows = []
+    for choice in CHOICES:
+        layers = [f"blocks.{place[block]}" for block in choice]
+        found = [measure(photos, layers, seed) for seed in range(n_seeds)]
+        kinds = list(found[0].by_kind)
+        name = ", ".join(layer.removeprefix("blocks.") for layer in layers)
+        by_kind = (spread([figures.by_kind[kind] for figures in found]) for kind in kinds)
+        rows.append([name, *by_kind, spread([figures.pro for figures in found])])
+        print(network, size, *rows[-1], sep=" | ", flush=True)
+    lines = [
+        f"## Faint discs drawn on good tiles, {network}, {size} px",
+        "",
+        "Image ROC AUC of discs of every diameter, one on each photo, and PRO of all.",
+        "",
+        *table(["blocks", *kinds, "PRO"], rows),
+        "",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def with_blemishes(folder: Path, size: int) -> Bunch:
+    """Return the good tiles, and each of those to score with a dark disc on it, of every kind."""
+    tiles = load_inspection_folder(folder)
+    good = [
+        np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
+        for path in tiles.X_test[tiles.y_test == 1]
+    ]
+    rng = np.random.default_rng(0)
+    photos, masks, kinds = list(good), [np.zeros((size, size), dtype=bool)] * len(good), ["good"] * len(good)
+    for radius, darker in BLEMISHES:
+        for photo in good:
+            centre = rng.uniform(16, size - 16, size=(2, 1, 1))
+            cover = np.clip(radius + 0.5 - np.hypot(*(np.mgrid[:size, :size] - centre)), 0, 1)
+            photos.append(np.clip(photo - darker * cover[:, :, None], 0, 255).astype(np.uint8))
+            masks.append(cover > 0.5)
+            kinds.append(f"{2 * radius:.0f} px")
+    labels = np.where(np.array(kinds) == "good", 1, -1)
+    return Bunch(
+        X_train=tiles.X_train,
+        X_test=np.stack(photos),
+        y_test=labels,
+        masks_test=masks,
+        defects_test=np.array(kinds),
+    )
 
 
 def looked_at(photos, network: str, blocks: Sequence[int], size: int) -> Photos:
