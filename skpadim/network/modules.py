@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from .weights import close_matches, first_line, load_weights
 
 
-def prepare_module(module: nn.Module, weights: str | os.PathLike[str] | None) -> nn.Module:
+def prepare_module(
+    module: nn.Module, weights: str | os.PathLike[str] | None, name: str | None = None
+) -> nn.Module:
     """Return a copy of a network in evaluation mode, with weights of a file.
 
     Parameters
@@ -25,6 +27,8 @@ def prepare_module(module: nn.Module, weights: str | os.PathLike[str] | None) ->
     module : nn.Module
     weights : str, path or None
         The path of a state-dict file; the module keeps its own weights with "DEFAULT" or None.
+    name : str, optional
+        The name by which torchvision knows the module, and its weights.
 
     Returns
     -------
@@ -44,8 +48,8 @@ def prepare_module(module: nn.Module, weights: str | os.PathLike[str] | None) ->
             "parametrisations permanent, by torch.nn.utils.prune.remove or remove_weight_norm, say, and hold "
             "no compiled functions as attributes."
         ) from error
-    if weights is not None and weights != "DEFAULT":
-        load_weights(copied, set(copied.state_dict()), None, weights)
+    if weights is not None and (weights != "DEFAULT" or name is not None):
+        load_weights(copied, set(copied.state_dict()), name, weights)
     return copied.eval()
 
 

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import efficientnet_lite
+
 Triple = tuple[float, float, float]
 
 
@@ -84,6 +86,25 @@ def of_torchvision(name: str, weights: str) -> Normalisation:
     if name in _FROM_TENSORFLOW:
         return replace(INCEPTION, interpolation=interpolation)
     return Normalisation(tuple(transforms.mean), tuple(transforms.std), interpolation)
+
+
+def of_known(name: str, weights: object) -> Normalisation:
+    """Return what a network that we know was trained with.
+
+    Parameters
+    ----------
+    name : str
+        See :func:`skpadim.network.weights.is_known`.
+    weights : str, path or None
+        For a file, and random weights, those that torchvision has by default for the network count.
+    """
+    if name in efficientnet_lite.NAMES:
+        return EFFICIENTNET_LITE
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(name).__members__
+    named = str(weights) if str(weights) in known else "DEFAULT"
+    return of_torchvision(name, named) if known else IMAGENET
 
 
 def check_normalisation(value: Any) -> Normalisation | None:

