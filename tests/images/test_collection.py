@@ -176,7 +176,7 @@ class TestArrays:
     def test_batches_are_numbered_and_channels_last(self):
         for X in (draw(10, *SIZE, 3), draw(10, *SIZE), draw(10, 30, 20, 3)):
             batches = read(X, batch_size=4, crop_size=(6, 7))
-            assert [(batch.start, len(batch)) for batch in batches] == [(0, 4), (4, 4), (8, 2)]
+            assert [list(b.indices) for b in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
             for batch in batches:
                 assert batch.pixels.shape == (len(batch), 3, 6, 7)
                 assert batch.pixels.is_contiguous(memory_format=torch.channels_last)
@@ -387,18 +387,13 @@ class TestFileModes:
         seen = np.where(grey == 900, 65535, grey) / 65535
         np.testing.assert_allclose(pixels([path])[0], as_three(seen), rtol=1e-6)
 
-    def test_thirty_two_bits(self, tmp_path):
+    def test_image_objects_of_thirty_two_bits_hold_sixteen(self, tmp_path):
         values = (draw(*SIZE).astype(np.int32) * 257).astype(np.int32)
-        path = save(Image.fromarray(values), tmp_path / "deep.tif")
-        np.testing.assert_allclose(pixels([path])[0], as_three(values / 65535), rtol=1e-6)
+        np.testing.assert_allclose(pixels([Image.fromarray(values)])[0], as_three(values / 65535), rtol=1e-6)
         values[3, 3] = 70000
-        save(Image.fromarray(values), path)
-        with pytest.raises(ValueError, match=r"X\[0\] \(.*deep.tif.*70000.*expected 0..65535"):
-            read([path])
-        values[3, 3] = -1
-        save(Image.fromarray(values), path)
-        with pytest.raises(ValueError, match=r"X\[0\] \(.*deep.tif.*-1 to .*expected 0..65535"):
-            read([path])
+        path = save(Image.fromarray(values), tmp_path / "deep.tif")
+        with Image.open(path) as image, pytest.raises(ValueError, match=r"X\[0\] holds .*70000, .*0..65535"):
+            read([image])
 
     def test_float_tiff(self, tmp_path):
         values = np.random.default_rng(0).random(SIZE, dtype=np.float32)
