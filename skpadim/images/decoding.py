@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import formats
-from .safety import refuse_what_costs_too_much, upright_image
+from .pillow import refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Raster, full_scale_of
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -110,6 +110,8 @@ def decode_mask(path: Path, name: str) -> np.ndarray:
         raster = formats.read(file)
         if raster is not None:
             _refuse_second_page(formats.n_pages(file))
+            if raster.lost is not None:
+                raise ValueError(f"{raster.lost}.")
             return _marked_of_raster(raster)
         with upright_image(file) as image:
             _refuse_second_page(getattr(image, "n_frames", 1))

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .extras import formats_installed, needs_formats
-from .safety import refuse_many_pixels
+from .pillow import refuse_many_pixels
 from .scales import Range, Raster
 
 MAGIC = b"DICM"
@@ -28,7 +28,8 @@ def read(file: BinaryIO) -> Raster:
     if not formats_installed():
         raise needs_formats("it is a DICOM file")
     import pydicom
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 
     file.seek(0)
     dataset = pydicom.dcmread(file)

@@ -15,7 +15,7 @@ from PIL import Image
 from . import dicom, tiff
 from .arrays import check_dtype, check_shape
 from .extras import formats_installed, lost_without_formats
-from .safety import refuse_many_pixels, refuse_what_costs_too_much, upright_image
+from .pillow import high_bytes, refuse_many_pixels, refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Range, Raster, range_of_bits
 
 Reader = Callable[[BinaryIO], Raster | None]
@@ -44,6 +44,7 @@ def read(file: BinaryIO) -> Raster | None:
     Exception
         Whatever a reader raises of a broken file; ValueError of one that is no photo, or needs an extra.
     """
+    file.seek(0)
     head = file.read(dicom.MAGIC_AT + len(dicom.MAGIC))
     if head.endswith(dicom.MAGIC):
         return dicom.read(file)
@@ -108,10 +109,8 @@ def _read_png(file: BinaryIO) -> Raster | None:
         alpha = None if transparent is None else (values != transparent).astype(np.float32)
         return Raster(values, _scale_of_png(values, significant), alpha=alpha)
     if not formats_installed():
-        with upright_image(file) as image:
-            values = np.asarray(image.convert("RGBA"))
-        lost = lost_without_formats("of a 16-bit colour PNG Pillow reads the high bytes alone")
-        return Raster(values[..., :3], alpha=values[..., 3] / 255, lost=lost)
+        what = "of a 16-bit colour PNG Pillow reads the high bytes alone"
+        return high_bytes(file, lost_without_formats(what))
     from imagecodecs import png_decode
 
     values = _decode_upright(file, png_decode)
@@ -205,10 +204,8 @@ def _read_jpeg2000(file: BinaryIO) -> Raster | None:
             values = np.asarray(image)
         return Raster(values >> (16 - bits), range_of_bits(bits))
     if not formats_installed():
-        with upright_image(file) as image:
-            values = np.asarray(image.convert("RGBA"))
-        lost = lost_without_formats(f"of a {bits}-bit colour JPEG 2000 Pillow reads the high 8 bits alone")
-        return Raster(values[..., :3], alpha=values[..., 3] / 255, lost=lost)
+        what = f"of a {bits}-bit colour JPEG 2000 Pillow reads the high 8 bits alone"
+        return high_bytes(file, lost_without_formats(what))
     from imagecodecs import jpeg2k_decode
 
     values = _decode_upright(file, jpeg2k_decode)

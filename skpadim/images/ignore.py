@@ -45,8 +45,6 @@ def ignored_window(
     """
     window = centre_window(image_size, crop_size or image_size)
     mask = check_mask(_without_hidden(ignore), "ignore")
-    if 0 in mask.shape:
-        raise ValueError(f"ignore has no pixels: its shape is {mask.shape}.")
     # Each pooling window covers all pixels that its output pixel overlaps.
     whole = torch.nn.functional.adaptive_max_pool2d(torch.from_numpy(mask).float()[None], image_size)[0] > 0
     seen: NDArray[np.bool_] = whole[window].numpy()

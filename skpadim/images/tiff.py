@@ -6,29 +6,30 @@ bits, and opens the first page whatever it is: in raw files of cameras, a thumbn
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import TiffImagePlugin, UnidentifiedImageError
 
 from .extras import formats_installed, lost_without_formats, needs_formats
-from .safety import refuse_many_pixels, upright_image
+from .pillow import high_bytes, refuse_many_pixels, upright_image
 from .scales import Range, Raster, range_of_bits
 
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BIGTIFF, _BIG_ENDIAN_BIGTIFF = b"II+\0", b"MM\0+"
+MAGICS = (b"II*\0", b"MM\0*", _BIGTIFF, _BIG_ENDIAN_BIGTIFF)
 # Tags, by their names in the specification of TIFF 6.0.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _WIDTH, _LENGTH, _BITS, _COMPRESSION = 254, 255, 256, 257, 258, 259
-_PHOTOMETRIC, _ORIENTATION, _SAMPLES, _MAX_SAMPLE_VALUE = 262, 274, 277, 281
+_PHOTOMETRIC, _ORIENTATION, _SAMPLES, _MAX_SAMPLE_VALUE, _PLANES = 262, 274, 277, 281, 284
 _EXTRA_SAMPLES, _SAMPLE_FORMAT, _DNG_VERSION = 338, 339, 50706
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _SEPARATED = 0, 1, 2, 5
 _MOSAICS = (32803, 34892)
 _JPEG_COMPRESSIONS = (6, 7)
 _UNSIGNED = 1
 _PREMULTIPLIED, _UNASSOCIATED = 1, 2
+_SEPARATE = 2
 
-_HIGH_BYTE = "of a 16-bit colour TIFF Pillow reads the high bytes alone"
-
-Tags = TiffImagePlugin.ImageFileDirectory_v2
+Tags: TypeAlias = Mapping[int, Any]
 
 
 def read(file: BinaryIO) -> Raster | None:
@@ -39,34 +40,46 @@ def read(file: BinaryIO) -> Raster | None:
     ValueError
         If the page is no photo, or only the extra `formats` reads it, which is not there.
     """
-    tags = first_directory(file)
+    tags, _ = first_directory(file)
     _refuse_previews(tags)
-    if _is_plain(tags):
+    if _is_plain(tags) and not _is_unknown_to_pillow(file):
         return None
     refuse_many_pixels(tags[_WIDTH], tags[_LENGTH])
     return _by_tifffile(file, tags) if formats_installed() else _by_pillow(file, tags)
 
 
-def first_directory(file: BinaryIO) -> Tags:
-    """Return the tags of a file's first page."""
+def first_directory(file: BinaryIO) -> tuple[Tags, bool]:
+    """Return the tags of a file's first page, and whether another follows."""
     file.seek(0)
     header = file.read(8)
-    if header[2:4] in (b"+\0", b"\0+"):  # BigTIFF
+    if header.startswith(_BIG_ENDIAN_BIGTIFF):  # which Pillow does not know
+        return _first_directory_by_tifffile(file)
+    if header.startswith(_BIGTIFF):
         header += file.read(8)
-    tags = Tags(header)
-    file.seek(tags.next)
-    tags.load(file)
-    return tags
+    directory = TiffImagePlugin.ImageFileDirectory_v2(header)
+    file.seek(directory.next)
+    directory.load(file)
+    return directory, bool(directory.next)
+
+
+def _first_directory_by_tifffile(file: BinaryIO) -> tuple[Tags, bool]:
+    if not formats_installed():
+        raise needs_formats("it is a big-endian BigTIFF")
+    import tifffile
+
+    file.seek(0)
+    with tifffile.TiffFile(file) as opened:
+        return {tag.code: tag.value for tag in opened.pages.first.tags}, len(opened.pages) > 1
 
 
 def is_lossy(file: BinaryIO) -> bool:
     """Return whether the first page is a JPEG within a TIFF."""
-    return first_directory(file).get(_COMPRESSION) in _JPEG_COMPRESSIONS
+    return first_directory(file)[0].get(_COMPRESSION) in _JPEG_COMPRESSIONS
 
 
 def has_second_page(file: BinaryIO) -> bool:
     """Return whether another page follows the first."""
-    return bool(first_directory(file).next)
+    return first_directory(file)[1]
 
 
 def _refuse_previews(tags: Tags) -> None:
@@ -81,6 +94,11 @@ def _refuse_previews(tags: Tags) -> None:
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _is_unknown_to_pillow(file: BinaryIO) -> bool:
+    file.seek(0)
+    return file.read(4) == _BIG_ENDIAN_BIGTIFF
 
 
 def _is_plain(tags: Tags) -> bool:
@@ -184,18 +202,21 @@ def turn_upright(values: np.ndarray, orientation: int) -> np.ndarray:
 
 def _by_pillow(file: BinaryIO, tags: Tags) -> Raster:
     """Read what Pillow reads of pages that are not plain: grey with all bits, of colour the high bytes."""
-    formats = set(_as_tuple(tags.get(_SAMPLE_FORMAT, _UNSIGNED)))
-    what = f"it is a TIFF of {tags.get(_BITS)} bits, sample format {tags.get(_SAMPLE_FORMAT, _UNSIGNED)}"
+    kinds = set(_as_tuple(tags.get(_SAMPLE_FORMAT, _UNSIGNED)))
+    bits = max(_as_tuple(tags.get(_BITS, 1)))
+    what = f"it is a TIFF of {bits} bits, sample format {max(kinds)}"
+    if bits > 8 and tags.get(_PLANES) == _SEPARATE and tags.get(_SAMPLES, 1) > 1:
+        raise needs_formats(f"{what}, a plane for each colour")  # of which Pillow makes a jumble
     try:
         with upright_image(file) as image:
             mode, values = image.mode, np.asarray(image)
     except UnidentifiedImageError as error:
         raise needs_formats(what) from error
-    if mode == "I" and formats == {_UNSIGNED}:
+    if mode == "I" and kinds == {_UNSIGNED}:
         values = values.view(np.uint32)  # Pillow holds them in signed integers.
     if mode == "F" or mode.startswith("I"):
         return Raster(values, _stated_scale(tags), inverted=tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE)
-    if formats == {_UNSIGNED} and mode in ("RGB", "RGBA"):
-        alpha = values[..., 3] / 255 if mode == "RGBA" else None
-        return Raster(values[..., :3], alpha=alpha, lost=lost_without_formats(_HIGH_BYTE))
+    if kinds == {_UNSIGNED} and mode in ("RGB", "RGBA"):
+        what = f"of a {bits}-bit colour TIFF Pillow reads the high bytes alone"
+        return high_bytes(file, lost_without_formats(what))
     raise needs_formats(what)

@@ -229,6 +229,34 @@ class TestResizing:
             result = pixels(noise.astype(np.float64))
             assert result.min() >= 0 and result.max() <= 1
 
+    @pytest.mark.parametrize("source", [(40, 50), (300, 200), (5, 6)])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+    def test_bicubic_equals_torchvision(self, source, dtype):
+        image = scaled(draw(*source, 3), np.dtype(dtype).name)
+        (batch,) = check_images([image]).batches(1, SIZE, None, 1, interpolation="bicubic")
+        expected = torchvision_functional.resize(
+            torch.from_numpy(image).movedim(-1, 0).contiguous(), list(SIZE), interpolation=3, antialias=True
+        )
+        assert batch.pixels.dtype == expected.dtype
+        if dtype == np.float32:
+            assert batch.pixels.min() >= 0 and batch.pixels.max() <= 1
+            np.testing.assert_allclose(batch.pixels[0], expected.clamp(0, 1), atol=1e-6)
+            return
+        assert np.abs(batch.pixels[0].numpy().astype(int) - expected.numpy()).max() <= 1
+        by_pillow = Image.fromarray(image).resize(SIZE[::-1], Image.Resampling.BICUBIC)
+        difference = np.asarray(by_pillow).astype(int) - batch.pixels[0].movedim(0, -1).numpy()
+        assert np.abs(difference).max() <= 1
+
+    def test_overshooting_floats_are_clamped(self):
+        edge = np.zeros((60, 60), np.float32)
+        edge[:, 30:] = 1
+        (batch,) = check_images([edge]).batches(1, SIZE, None, 1, interpolation="bicubic")
+        assert batch.pixels.min() == 0 and batch.pixels.max() == 1
+
+    def test_no_such_interpolation(self):
+        with pytest.raises(ValueError, match="interpolation='nearest' must be one of bilinear, bicubic"):
+            list(check_images(draw(2, 9, 9)).batches(1, SIZE, None, 1, interpolation="nearest"))
+
     @pytest.mark.parametrize("value", [0, 1, 127, 255])
     def test_constant_images_stay_constant(self, value):
         X = [np.full((9000, 3), value, np.uint8), np.full((1200, 800, 3), value, np.uint8)]
@@ -532,6 +560,75 @@ class TestCollections:
         assert len(check_images([*files, "no/such/file.png"], min_images=3)) == 21
 
 
+class TestSkipping:
+    @pytest.mark.parametrize("batch_size", [1, 3, 20])
+    def test_what_cannot_be_read_is_left_out_and_named(self, files, batch_size):
+        expected = pixels(files)
+        for index in (3, 4, 5, 19):
+            files[index].write_bytes(b"no image")
+        X = [*files, "missing.png", np.full(SIZE, np.nan), draw(*SIZE, 3)]
+        images = check_images(X, on_error="skip")
+        with no_stray_threads():
+            batches = list(images.batches(batch_size, SIZE, None, 2))
+        read_indices = [0, 1, 2, *range(6, 19), 22]
+        assert [index for batch in batches for index in batch.indices] == read_indices
+        assert all(len(batch) == len(batch.indices) == len(batch.pixels) > 0 for batch in batches)
+        result = np.concatenate([unit_of(batch) for batch in batches])
+        np.testing.assert_array_equal(result[:-1], expected[read_indices[:-1]] / np.float32(255))
+        assert sorted(images.failures) == [3, 4, 5, 19, 20, 21]
+        assert images.failures[4].startswith(f"X[4] ({str(files[4])!r}) cannot be read as an image: ")
+        assert images.failures[21] == "X[21] contains NaN or infinity."
+        with pytest.warns(UserWarning, match=r"6 of 23 images in X could not be read.*the first: X\[3\]"):
+            images.warn_of_failures()
+
+    @pytest.mark.parametrize("make", [lambda X: X, list, torch.from_numpy])
+    def test_arrays(self, make):
+        X = np.zeros((5, *SIZE), np.float32)
+        X[1], X[2, 3, 3] = np.nan, 7
+        images = check_images(make(X), on_error="skip")
+        assert [list(batch.indices) for batch in images.batches(2, SIZE, None, 1)] == [[0], [3], [4]]
+        assert list(images.failures) == [1, 2]
+
+    def test_some_images_alone(self, files):
+        files[7].write_bytes(b"no image")
+        images = check_images(files, on_error="skip")
+        (batch,) = images.batches(4, SIZE, None, 2, only=[9, 7, 1])
+        assert list(batch.indices) == [9, 1]
+        assert list(images.failures) == [7]
+
+    def test_nothing_to_tell(self, files, recwarn):
+        images = check_images(files, on_error="skip")
+        list(images.batches(8, SIZE, None, 2))
+        images.warn_of_failures()
+        assert not images.failures and not recwarn.list
+
+    def test_what_is_no_image_at_all_is_refused_still(self):
+        with pytest.raises(TypeError, match=r"X\[1\] must be a path"):
+            check_images(["a.png", None], on_error="skip")
+        with pytest.raises(ValueError, match="on_error='ignore' must be 'raise' or 'skip'"):
+            check_images(["a.png"], on_error="ignore")
+
+
+def unit_of(batch) -> np.ndarray:
+    values = batch.pixels.movedim(1, -1).numpy()
+    return values / np.float32(255) if values.dtype == np.uint8 else values
+
+
+class TestDigests:
+    def test_of_a_file_and_of_how_it_is_read(self, files):
+        copy = files[0].with_name("copy.png")
+        copy.write_bytes(files[0].read_bytes())
+        of = {
+            value_range: [
+                check_images([*files[:2], copy], value_range=value_range).digest(i) for i in range(3)
+            ]
+            for value_range in ("auto", 12)
+        }
+        for first, other, same in of.values():
+            assert first == same != other
+        assert of["auto"][0] != of[12][0]
+
+
 class _Pathlike:
     def __init__(self, path):
         self._path = path
@@ -676,6 +773,10 @@ class TestBadCollections:
             (draw(9, 9, 4), "single image: wrap"),
             (torch.zeros(9, 9), "single image: wrap"),
             (Image.new("RGB", (5, 5)), "single PIL image: wrap"),
+            ("photos/*.png", r"photos/\*.png.*looks like a pattern.*sorted\(glob.glob\('photos/\*.png'\)\)"),
+            (Path("part[12].png"), "looks like a pattern"),
+            (np.ma.masked_less(draw(2, 9, 9), 50), r"masked array.*X.filled\(value\).*ignore"),
+            ([draw(9, 9), np.ma.masked_less(draw(9, 9), 50)], r"X\[1\] is a masked array"),
             ("part.png", r"single path, 'part.png': wrap it in a list, \[X\]"),
             (Path("part.png"), "single path, 'part.png': wrap"),
             (np.str_("part.png"), "single path, 'part.png': wrap"),
@@ -738,6 +839,19 @@ class TestBadCollections:
         with pytest.raises(TypeError, match=words):
             check_images(X)
 
+    def test_masked_arrays_that_mask_nothing(self):
+        X = draw(2, *SIZE)
+        np.testing.assert_array_equal(pixels(np.ma.masked_array(X)), pixels(X))
+        np.testing.assert_array_equal(pixels([np.ma.masked_array(X[0])]), pixels(X[:1]))
+
+    def test_an_empty_list_may_come_of_a_pattern(self):
+        with pytest.raises(ValueError, match=r"n_samples=0.*pattern found them, look at"):
+            check_images([])
+
+    def test_a_pattern_in_a_list(self):
+        with pytest.raises(ValueError, match=r"X\[0\].*no such file. It looks like a pattern.*glob.glob"):
+            read(["photos/*.png"])
+
     def test_too_few(self):
         with pytest.raises(ValueError, match=r"Found n_samples=1 image\(s\).*at least 3 are needed"):
             check_images(["a.png"], min_images=3)
@@ -748,6 +862,10 @@ class TestBadCollections:
                 check_images(X)
         with pytest.raises(ValueError, match=r"X\[0\].*it is a directory.*sorted\(Path"):
             read([tmp_path])
+        for name in ("a.txt", "b.txt", "c.txt", "a.JPG", "b.JPG", "a.png"):
+            (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=r"glob\('\*\.JPG'\)"):
+            check_images(tmp_path)
 
     @pytest.mark.parametrize(
         ("value", "words"),

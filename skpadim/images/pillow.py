@@ -1,4 +1,4 @@
-"""What is refused before it is decoded: files that cost more than an image is worth."""
+"""Files as Pillow opens them: upright, and not before it is known that they cost no more than an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, ImageOps
+
+from .scales import Raster
 
 
 def refuse_many_pixels(width: int, height: int) -> None:
@@ -41,3 +44,19 @@ def upright_image(file: BinaryIO) -> Iterator[Image.Image]:
         refuse_what_costs_too_much(image)
         ImageOps.exif_transpose(image, in_place=True)
         yield image
+
+
+def high_bytes(file: BinaryIO, lost: str) -> Raster:
+    """Return what Pillow keeps of colours of more than 8 bits.
+
+    Parameters
+    ----------
+    file : binary file
+    lost : str
+        What to say of it.
+    """
+    with upright_image(file) as image:
+        if not image.has_transparency_data:
+            return Raster(np.asarray(image.convert("RGB")), lost=lost)
+        values = np.asarray(image.convert("RGBA"))
+    return Raster(values[..., :3], alpha=values[..., 3] / 255, lost=lost)
