@@ -24,6 +24,8 @@ _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _MAX_SAMPLE_VALUE, _PLANES = 262, 274, 277
 _EXTRA_SAMPLES, _SAMPLE_FORMAT, _DNG_VERSION = 338, 339, 50706
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _SEPARATED = 0, 1, 2, 5
 _MOSAICS = (32803, 34892)
+# Where Canon's raw files have this mark, other TIFFs have no room for pixels before their first directory.
+_CANON_RAW = b"II*\0\x10\0\0\0CR"
 _JPEG_COMPRESSIONS = (6, 7)
 _UNSIGNED = 1
 _PREMULTIPLIED, _UNASSOCIATED = 1, 2
@@ -41,7 +43,7 @@ def read(file: BinaryIO) -> Raster | None:
         If the page is no photo, or only the extra `formats` reads it, which is not there.
     """
     tags, _ = first_directory(file)
-    _refuse_previews(tags)
+    _refuse_previews(file, tags)
     if _is_plain(tags) and not _is_unknown_to_pillow(file):
         return None
     refuse_many_pixels(tags[_WIDTH], tags[_LENGTH])
@@ -82,13 +84,15 @@ def has_second_page(file: BinaryIO) -> bool:
     return first_directory(file)[1]
 
 
-def _refuse_previews(tags: Tags) -> None:
+def _refuse_previews(file: BinaryIO, tags: Tags) -> None:
+    file.seek(0)
+    is_canon = file.read(len(_CANON_RAW)) == _CANON_RAW
     is_reduced = tags.get(_NEW_SUBFILE_TYPE, 0) & 1 or tags.get(_SUBFILE_TYPE) == 2
-    if is_reduced or _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _MOSAICS:
+    if is_canon or is_reduced or _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in _MOSAICS:
         size = f"{tags.get(_WIDTH)} x {tags.get(_LENGTH)}"
         raise ValueError(
             f"its first page, of {size} pixels, is a preview or a sensor's mosaic, as in the raw files of "
-            "cameras (DNG, NEF): develop it to a TIFF or PNG first, or pass its pixels as an array."
+            "cameras (DNG, NEF, CR2): develop it to a TIFF or PNG first, or pass its pixels as an array."
         )
 
 

@@ -321,6 +321,30 @@ class TestTiff:
         with pytest.raises(ValueError, match=r"X\[0\].*its first page, of 17 x 12 pixels.*develop it"):
             read(path)
 
+    def test_previews_of_canon_cameras(self, tmp_path):
+        """Which nothing but a mark between header and directory tells from a photo."""
+        entries = [
+            (256, 8),
+            (257, 8),
+            (258, 8),
+            (259, 1),
+            (262, 1),
+            (273, 140),
+            (277, 1),
+            (278, 8),
+            (279, 64),
+        ]
+        directory = struct.pack("<H", len(entries))
+        directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+        for mark in (b"\2\0\0\0\0\0\0\0", b"CR\2\0\0\0\0\0"):
+            content = struct.pack("<2sHI", b"II", 42, 16) + mark + directory + bytes(4)
+            path = write(tmp_path / "a.cr2", content.ljust(140, b"\0") + bytes([51] * 64))
+            if mark.startswith(b"CR"):
+                with pytest.raises(ValueError, match="8 x 8 pixels, is a preview"):
+                    read(path)
+            else:
+                assert_allclose(read(path), 0.2, atol=1e-7)
+
     def test_later_pages_may_be_reduced(self, tmp_path):
         path = tmp_path / "pyramid.tif"
         with tifffile.TiffWriter(path) as writer:
