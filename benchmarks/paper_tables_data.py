@@ -150,7 +150,7 @@ def see(
     seen = [
         _place(pixels, placements[index], crop_size, InterpolationMode.BILINEAR).movedim(0, -1).numpy()
         for batch in batches
-        for index, pixels in enumerate(batch.pixels, batch.start)
+        for index, pixels in zip(batch.indices, batch.pixels, strict=True)
     ]
     # Photos of 16 bits are floats in [0, 1]; where there are some, all are.
     in_bytes = all(photo.dtype == np.uint8 for photo in seen)

@@ -123,13 +123,23 @@ def test_paths_and_devices_come_back_as_strings(tmp_path):
 
 
 def test_memory_goes_through_as_a_path(tmp_path):
-    """A joblib.Memory is of types that are not ours to trust."""
+    """So does a joblib.Memory, which is of types that are not ours to trust."""
     detector = small_detector(memory=tmp_path / "features").fit(photos(12))
     loaded = skops_io.loads(skops_io.dumps(detector), trusted=TRUSTED_TYPES)
     assert loaded.memory == str(tmp_path / "features")
     data = skops_io.dumps(small_detector(memory=joblib.Memory(tmp_path)))
-    with pytest.raises(skops_exceptions.UntrustedTypesFoundException, match=r"joblib\.memory\.Memory"):
-        skops_io.loads(data, trusted=TRUSTED_TYPES)
+    assert skops_io.loads(data, trusted=TRUSTED_TYPES).memory == str(tmp_path)
+
+
+def test_modules_of_earlier_versions_are_refused(tmp_path):
+    """They were traced anew from a module and weights apart."""
+    with torch.random.fork_rng(devices=[]):
+        module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    detector = PaDiMDetector(module, ["0"], image_size=32).fit(photos(20))
+    detector.pipeline_["features"].trunk_arrays_ = {"0.weight": np.zeros(3)}
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    with pytest.raises(ValueError, match=r"backbone Sequential: an earlier version .* fit again"):
+        joblib.load(tmp_path / "detector.joblib")
 
 
 def test_unfitted_detector_goes_through():

@@ -50,7 +50,7 @@ def _portable(value: Any) -> Any:
     if isinstance(value, torch.nn.Module) and any(p.device.type != "cpu" for p in value.parameters()):
         return copy.deepcopy(value).cpu()
     if isinstance(value, joblib.Memory):  # Loaded, it would make its folder anew.
-        return value.location
+        return os.fspath(value.location)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return str(value) if isinstance(value, torch.device) else value

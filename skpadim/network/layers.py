@@ -20,12 +20,12 @@ OutputShapes = Mapping[str, Sequence[Shape | None]]
 STRIDES = (4, 8, 16)
 
 # By names of torchvision (and our own), the last layers at strides 4, 8 and 16: the ends of the stages.
-_LAYERS: dict[str, tuple[str, str, str]] = {
+_LAYERS: dict[str, tuple[str, ...]] = {
     "resnet*": ("layer1", "layer2", "layer3"),  # the paper's
     "resnext*": ("layer1", "layer2", "layer3"),
     "wide_resnet*": ("layer1", "layer2", "layer3"),
-    "efficientnet_lite0": ("blocks.2", "blocks.4", "blocks.10"),
-    "efficientnet_lite[12]": ("blocks.3", "blocks.6", "blocks.14"),
+    "efficientnet_lite0": ("blocks.4", "blocks.10"),  # measured: docs/results/backbones.md
+    "efficientnet_lite[12]": ("blocks.6", "blocks.14"),
     "efficientnet_b*": ("features.2", "features.3", "features.5"),
     "efficientnet_v2_*": ("features.2", "features.3", "features.5"),
     "mobilenet_v2": ("features.3", "features.6", "features.13"),

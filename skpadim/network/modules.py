@@ -40,7 +40,8 @@ def prepare_module(
         If the network cannot be copied, or the weights do not fit.
     """
     try:
-        copied = copy.deepcopy(module)
+        with torch.no_grad():  # Copies of compiled modules would be part of a graph of gradients.
+            copied = copy.deepcopy(module)
     # Of tensors that are computed from others, as pruned weights are; of compiled functions.
     except (RuntimeError, TypeError, pickle.PickleError) as error:
         raise ValueError(

@@ -184,7 +184,7 @@ def test_file_of_a_newer_major_version_is_refused_in_words(case, monkeypatch):
     monkeypatch.setattr(state, "FORMAT_VERSION", (7, 3))
     file = pickle.dumps(case[0])
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"saved in format 7\.3; .* up to 1\. Upgrade skpadim"):
+    with pytest.raises(ValueError, match=r"saved in format 7\.3; .* up to 2\. Upgrade skpadim"):
         pickle.loads(file)
 
 

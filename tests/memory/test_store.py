@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -33,8 +33,7 @@ def assert_same(found, expected):
 def test_folder_that_takes_nothing(tmp_path):
     """As on a full disk, or where another user owns it: told, and computed all the same."""
     memory = joblib.Memory(tmp_path / "store", verbose=0)
-    shutil.rmtree(tmp_path / "store")
-    (tmp_path / "store").write_text("no folder")
+    Path(memory.store_backend.location, "skpadim").write_text("no folder")
     with pytest.warns(UserWarning, match=r"memory: features cannot be kept \(.*Not a directory"):
         found = features(memory=memory, layers=["layer1"]).fit_transform(PHOTOS)
     assert_same(found, features(layers=["layer1"]).fit_transform(PHOTOS))

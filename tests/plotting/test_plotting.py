@@ -212,6 +212,7 @@ def test_photos_are_shown_as_people_see_them(tmp_path):
     exif[0x0112] = 6  # to be turned clockwise
     turned.save(tmp_path / "turned.png", exif=exif)
     clear = Image.new("RGBA", (12, 8), (9, 9, 9, 0))
+    clear.putpixel((0, 0), (255, 255, 255, 255))
     grey16 = np.full((8, 12), 65535, dtype=np.uint16)
     images = [tmp_path / "turned.png", Image.fromarray(pixels), clear, grey16]
     display = AnomalyMapDisplay.from_maps(images, np.ones((4, 8, 12)), THRESHOLD)
