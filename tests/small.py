@@ -7,5 +7,12 @@ from skpadim import PaDiMDetector
 
 def small(**params):
     """Return one with these parameters, unfitted."""
-    defaults = {"weights": None, "image_size": 64, "layers": ("layer1", "layer2"), "n_channels": 12}
+    defaults = {
+        "backbone": "resnet18",
+        "weights": None,
+        "image_size": 64,
+        "layers": ("layer1", "layer2"),
+        "n_channels": 12,
+        "epsilon": 0.01,
+    }
     return PaDiMDetector(**(defaults | params))

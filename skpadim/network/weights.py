@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -203,7 +203,7 @@ def read_timm_weights(name: str, weights: str | os.PathLike[str]) -> Mapping[str
 
 def read_state_dict(path: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     """Read a state-dict file, of torch or safetensors, without executing anything in it."""
-    where = f"weights={os.fspath(path)!r}"
+    where, state = f"weights={os.fspath(path)!r}", cast(Any, None)
     try:
         if Path(path).suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -10,7 +10,8 @@ from torch import nn
 from networks import RESNET, network, saved
 from skpadim import CNNFeatureTransformer, PatchGaussian
 from skpadim.network.extractor import FeatureExtractor
-from skpadim.network.trunks import build_trunk
+from skpadim.network.normalisation import IMAGENET
+from skpadim.network.trunks import build_trunk, fold_batch_norms
 
 CPU = torch.device("cpu")
 
@@ -21,9 +22,9 @@ def test_half_precision_is_folded_before_it_is_rounded(tmp_path):
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
     def extractor(precision):
-        return FeatureExtractor.of_trunk(
-            build_trunk("resnet18", RESNET, path, seed=0), RESNET, CPU, precision
-        )
+        trunk = build_trunk("resnet18", RESNET, path, seed=0)
+        fold_batch_norms(trunk)
+        return FeatureExtractor(trunk, RESNET, IMAGENET, CPU, precision)
 
     half, single = extractor("bfloat16").levels(images), extractor("float32").levels(images)
     for level, exact in zip(half, single, strict=True):

@@ -26,7 +26,8 @@ from networks import (
     pixels,
     saved,
 )
-from skpadim.network.trunks import build_trunk, fold_batch_norms, rebuild_trunk
+from skpadim.network.backbones import rebuild_trunk
+from skpadim.network.trunks import build_trunk, fold_batch_norms
 from skpadim.network.weights import state_arrays, weights_identity
 
 
@@ -259,8 +260,8 @@ def test_rebuilt_trunk_is_the_same_bit_for_bit(name, layers, no_download, tmp_pa
     arrays = pickle.loads(pickle.dumps(state_arrays(trunk)))
     assert all(type(array) is np.ndarray for array in arrays.values())
     path.unlink()
-    rebuilt = rebuild_trunk(name, layers, arrays)
-    assert_equal(outputs_of(folded(rebuilt), pixels()), outputs_of(folded(trunk), pixels()))
+    rebuilt = rebuild_trunk(name, arrays, layers, (64, 64))
+    assert_equal(outputs_of(rebuilt, pixels()), outputs_of(folded(trunk), pixels()))
 
 
 @pytest.mark.parametrize("default", [torch.float16, torch.float64], ids=str)
@@ -277,7 +278,7 @@ def test_arrays_decide_the_precision_of_a_network_by_name():
     arrays = state_arrays(build_trunk("resnet18", ("layer1",), None, seed=0))
     torch.set_default_dtype(torch.float64)
     try:
-        trunk = rebuild_trunk("resnet18", ("layer1",), arrays)
+        trunk = rebuild_trunk("resnet18", arrays, ("layer1",), (64, 64))
     finally:
         torch.set_default_dtype(torch.float32)
     assert {value.dtype for value in trunk.parameters()} == {torch.float32}
