@@ -155,7 +155,7 @@ def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float
     Returns
     -------
     ndarray of shape (n_images,)
-        In [1 / (n + 1), 1].
+        In [1 / (n + 1), 1]; NaN for a score that is NaN.
 
     Examples
     --------
@@ -165,7 +165,8 @@ def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float
     """
     ordered = np.sort(loo_scores)
     n_below = np.searchsorted(ordered, scores, side="left")
-    return (1 + len(ordered) - n_below) / (len(ordered) + 1)
+    p_values = (1 + len(ordered) - n_below) / (len(ordered) + 1)
+    return np.where(np.isnan(scores), np.nan, p_values)
 
 
 class CalibratedDecisionMixin(OutlierMixin):

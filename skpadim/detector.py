@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,7 +27,10 @@ from .calibration import CalibratedDecisionMixin
 from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
-from .images.collection import ImageBatch, centre_window, check_images
+from .images.collection import Images
+from .images.ignore import ignored_window
+from .images.resizing import centre_window
+from .images.scales import ValueRange
 
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
@@ -57,6 +61,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         Height and width in pixels to which every image is resized, its aspect not kept.
     crop_size : int, (int, int) or None, default=None
         Height and width of the centre that is cut out after resizing. None: all.
+    value_range : "auto", "dtype", int or (float, float), default="auto"
+        The stored values that are black and white; an int is a number of bits. "auto": what a file states, or
+        else its type. See :class:`CNNFeatureTransformer`.
+    ignore : (height, width) array-like or path, optional
+        A mask for all photos, in their coordinates, that is True, 1 or 255 where nothing counts: a serial
+        number, say. Maps are 0 there, and scores and thresholds do without.
+    on_error : {"raise", "skip"}, default="raise"
+        What to do about an image that cannot be read. "skip": a warning counts them; they are not learned,
+        their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1.
     epsilon : float or "auto", default="auto"
         Added to every variance. "auto": 1 % of the mean feature variance. 0.01 is the paper's, for ResNets.
     sigma : float, default=4.0
@@ -116,6 +129,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         **CNNFeatureTransformer._parameter_constraints,
         "n_channels": RandomChannelSelector._parameter_constraints["n_channels"],
         **PatchGaussian._parameter_constraints,
+        "ignore": ["array-like", str, os.PathLike, None],
+        "on_error": [StrOptions({"raise", "skip"})],
     }
 
     def __init__(
@@ -128,6 +143,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
         crop_size: int | tuple[int, int] | None = None,
+        value_range: ValueRange = "auto",
+        ignore: ArrayLike | str | os.PathLike[str] | None = None,
+        on_error: str = "raise",
         epsilon: float | str = "auto",
         sigma: float = 4.0,
         false_alarm_rate: float = 0.05,
@@ -146,6 +164,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.normalisation = normalisation
         self.image_size = image_size
         self.crop_size = crop_size
+        self.value_range = value_range
+        self.ignore = ignore
+        self.on_error = on_error
         self.epsilon = epsilon
         self.sigma = sigma
         self.false_alarm_rate = false_alarm_rate
@@ -182,13 +203,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             If a parameter is out of range or an image cannot be read; the message names it. The detector
             is left as it was.
         """
-        images = check_images(X, min_images=3)
         features, channels, gaussian = self._make_steps()
-        n_channels = [shape[0] for shape in features.fit(X).level_shapes_]
+        images = features.images(X, min_images=3, on_error=self.on_error)
+        n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
-        batches = report_batches(self, features.levels(X, keep), n_batches, X)
-        gaussian.fit_stream(batches, features.input_size_)
+        batches = report_batches(self, features.levels(images, keep), n_batches, X)
+        gaussian.fit_stream(batches, features.input_size_, self._ignored_window(features))
+        images.warn_of_failures()
+        images.warn_of_range()
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
@@ -214,6 +237,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             normalisation=self.normalisation,
             image_size=self.image_size,
             crop_size=self.crop_size,
+            value_range=self.value_range,
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             device=self.device,
@@ -246,7 +270,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             Higher = more normal.
         """
         gaussian = self._fitted_steps()[2]
-        return -join_on_host(map(gaussian.image_scores, self._distances(X)))
+        images = self._images(X)
+        scores = ((indices, gaussian.image_scores(d)) for indices, d in self._distances(images))
+        return -_by_image(images, scores, (), np.nan)
 
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
@@ -268,15 +294,17 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             at the size that the network sees.
         """
         gaussian = self._fitted_steps()[2]
+        images = self._images(X)
         if not original_size:
-            return join_on_host(map(gaussian.maps, self._distances(X)))
-        return [
-            functional.interpolate(
+            maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
+            return _by_image(images, maps, gaussian.image_size_, np.nan)
+        return self._at_original_sizes(
+            images,
+            gaussian.maps,
+            lambda single, size: functional.interpolate(
                 self._uncropped(single, torch.nan)[None, None], size=size, mode="bilinear"
-            )[0, 0].numpy()
-            for batch, distances in self._batches_and_distances(X)
-            for single, size in zip(gaussian.maps(distances).cpu(), batch.original_sizes, strict=True)
-        ]
+            )[0, 0],
+        )
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
         """Mark the pixels whose anomaly map exceeds the threshold on the image score.
@@ -297,14 +325,18 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
         """
         gaussian = self._fitted_steps()[2]
+        images = self._images(X)
         if not original_size:
-            return join_on_host(map(gaussian.mark, self._distances(X)))
-        return [
+            marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
+            return _by_image(images, marks, gaussian.image_size_, False)
+        return self._at_original_sizes(
+            images,
+            gaussian.mark,
             # Each pooling window covers all pixels that its output pixel overlaps: none is lost.
-            functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0].numpy() > 0
-            for batch, distances in self._batches_and_distances(X)
-            for single, size in zip(gaussian.mark(distances).cpu(), batch.original_sizes, strict=True)
-        ]
+            lambda single, size: (
+                functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0] > 0
+            ),
+        )
 
     @property
     def offset_(self) -> float:  # type: ignore[override]
@@ -328,16 +360,37 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
         return features, channels, gaussian
 
-    def _distances(self, X: Any) -> Iterator[Tensor]:
-        """Yield the distances of every batch of images, on the device."""
-        features, _, gaussian = self._fitted_steps()
-        return map(gaussian.distances, features.levels(X, self._kept_channels()))
+    def _images(self, X: Any) -> Images:
+        return self._fitted_steps()[0].images(X, on_error=self.on_error)
 
-    def _batches_and_distances(self, X: Any) -> Iterator[tuple[ImageBatch, Tensor]]:
-        """Yield every batch of images, decoded, with its distances, on the device."""
+    def _distances(self, images: Images) -> Iterator[tuple[Sequence[int], Tensor]]:
+        """Yield which images are in a batch, and their distances, on the device."""
         features, _, gaussian = self._fitted_steps()
-        for batch in features.batches(X):
-            yield batch, gaussian.distances(features.extract(batch, self._kept_channels()))
+        for indices, levels in features.numbered_levels(images, self._kept_channels()):
+            yield indices, gaussian.distances(levels)
+
+    def _at_original_sizes(
+        self,
+        images: Images,
+        show: Callable[[Tensor], Tensor],
+        resize: Callable[[Tensor, tuple[int, int]], Tensor],
+    ) -> list[Any]:
+        """Return what is shown of each image, at its size before resizing; None where it was skipped."""
+        features, _, gaussian = self._fitted_steps()
+        shown: list[Any] = [None] * len(images)
+        for batch in features.batches(images):
+            distances = gaussian.distances(features.extract(batch, self._kept_channels()))
+            singles = show(distances).cpu()
+            for index, single, size in zip(batch.indices, singles, batch.original_sizes, strict=True):
+                shown[index] = resize(single, size).numpy()
+        images.warn_of_failures()
+        return shown
+
+    def _ignored_window(self, features: CNNFeatureTransformer) -> NDArray[np.bool_] | None:
+        """Return the pixels, of those that the network sees, that count for nothing."""
+        if self.ignore is None:
+            return None
+        return ignored_window(self.ignore, features.resized_size_, features.input_size_)
 
     def _kept_channels(self) -> list[NDArray[np.int64]]:
         features, channels, _ = self._fitted_steps()
@@ -358,3 +411,19 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())
+
+
+def _by_image(
+    images: Images, parts: Iterator[tuple[Sequence[int], Tensor]], shape: tuple[int, ...], missing: object
+) -> NDArray[Any]:
+    """Join what is computed of each batch, and put what is missing where an image was skipped."""
+    # From a GPU they come while it works on the next.
+    pairs = [(indices, part.to("cpu", non_blocking=True)) for indices, part in parts]
+    images.warn_of_failures()
+    found = [index for indices, _ in pairs for index in indices]
+    joined = join_on_host(part for _, part in pairs) if pairs else np.empty((0, *shape))
+    if len(found) == len(images):
+        return joined
+    whole = np.full((len(images), *shape), missing, dtype=joined.dtype if pairs else None)
+    whole[found] = joined
+    return whole

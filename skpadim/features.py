@@ -24,8 +24,9 @@ from .base.checks import check_size
 from .base.devices import join_on_host, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .images.collection import ImageBatch, check_images
+from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
+from .images.scales import ValueRange
 from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore, built_once, store_folder
 from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
@@ -68,6 +69,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     crop_size : int, (int, int) or None, default=None
         Height and width of the centre that is cut out after resizing. None: all. The paper resizes to 256
         and crops to 224.
+    value_range : "auto", "dtype", int or (float, float), default="auto"
+        The stored values that are black and white. "auto": those that a file states; else 0 to 255 for uint8,
+        0 to 65535 for uint16, 0 to 1 for floats. "dtype": what the type can hold. An int: so many bits.
     batch_size : int, default=32
         Images that are decoded at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
@@ -123,6 +127,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "normalisation": [str, "array-like"],
         "image_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "crop_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
+        "value_range": [str, Integral, "array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "device": [str, torch.device, None],
@@ -144,6 +149,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
         crop_size: int | tuple[int, int] | None = None,
+        value_range: ValueRange = "auto",
         batch_size: int = 32,
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
@@ -157,6 +163,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.normalisation = normalisation
         self.image_size = image_size
         self.crop_size = crop_size
+        self.value_range = value_range
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.device = device
@@ -186,7 +193,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             If X holds no images, a layer or backbone is unknown, the weights do not fit, or a module, once
             traced, gives something else than when it is called, or mixes the images of a batch.
         """
-        check_images(X)
+        self.images(X)
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
         self._identity = self._check_identity(seed)
@@ -255,30 +262,52 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             If an image cannot be read; the message names it.
         """
         check_is_fitted(self)
-        batches = [[level.to("cpu", non_blocking=True) for level in batch] for batch in self.levels(X)]
+        images = self.images(X)
+        batches = [[level.to("cpu", non_blocking=True) for level in batch] for batch in self.levels(images)]
         levels = [join_on_host(parts) for parts in zip(*batches, strict=True)]
         return FeaturePyramid(levels, self.layer_names_, self.input_size_)
 
-    def batches(self, X: Any, *, min_images: int = 1) -> Iterator[ImageBatch]:
+    def images(self, X: Any, *, min_images: int = 1, on_error: str = "raise") -> Images:
+        """Check that X holds images, and say how to read them; none is decoded.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`transform`. What this method returned is returned as it is.
+        min_images : int, default=1
+            How many are needed.
+        on_error : {"raise", "skip"}, default="raise"
+            What to do about an image that cannot be read.
+
+        Returns
+        -------
+        Images
+        """
+        if isinstance(X, Images):
+            return X
+        return check_images(X, min_images=min_images, value_range=self.value_range, on_error=on_error)
+
+    def batches(self, X: Any, *, only: Sequence[int] | None = None) -> Iterator[ImageBatch]:
         """Decode images, resized and cropped, a batch at a time.
 
         Parameters
         ----------
         X : images
             See :meth:`transform`.
-        min_images : int, default=1
-            How many are needed.
+        only : sequence of int, optional
+            The images to decode. Default: all.
 
         Yields
         ------
         ImageBatch
         """
-        images = check_images(X, min_images=min_images)
-        yield from images.batches(
+        yield from self.images(X).batches(
             self.batch_size,
             self.resized_size_,
             self.input_size_,
             self._n_threads(),
+            only,
+            self.normalisation_[2],
         )
 
     def extract(self, batch: ImageBatch, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -312,24 +341,41 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer, on the device.
         """
-        store = self._store()
+        return (levels for _, levels in self.numbered_levels(X, channels))
+
+    def numbered_levels(
+        self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None
+    ) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
+        """Do what :meth:`levels` does, and tell which images a batch holds: some may have been skipped.
+
+        Parameters
+        ----------
+        X, channels
+            See :meth:`levels`.
+
+        Yields
+        ------
+        indices : sequence of int
+            In X.
+        levels : list of Tensor of shape (n_images, channels, height, width)
+        """
+        images, store = self.images(X), self._store()
         if store is None:
-            for batch in self.batches(X):
-                yield self.extract(batch, channels)
+            for batch in self.batches(images):
+                yield batch.indices, self.extract(batch, channels)
             return
-        images, extractor = check_images(X), self._fitted_extractor()
+        extractor = self._fitted_extractor()
         shapes = dict(zip(self.layer_names_, self.level_shapes_, strict=True))
 
-        def compute(indices: Sequence[int]) -> list[Tensor]:
-            sizes = (self.resized_size_, self.input_size_)
-            (batch,) = images.batches(len(indices), *sizes, self._n_threads(), indices)
-            return extractor.levels(batch.pixels)
+        def compute(indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
+            return ((batch.indices, self.extract(batch)) for batch in self.batches(images, only=indices))
 
         recall = FeatureRecall(images, store, shapes, compute)
         for start in range(0, len(images), self.batch_size):
-            indices = range(start, min(start + self.batch_size, len(images)))
-            levels = recall.levels(indices, channels)
-            yield [level.to(extractor.device, non_blocking=True) for level in levels]
+            wanted = range(start, min(start + self.batch_size, len(images)))
+            indices, levels = recall.levels(wanted, channels)
+            if indices:
+                yield indices, [level.to(extractor.device, non_blocking=True) for level in levels]
 
     def _store(self) -> FeatureStore | None:
         """Return where features are kept; None without a memory, and, with a warning, without its folder."""
@@ -338,7 +384,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         # The memory may have come after the fit; the weights are then known by what they are.
         identity = self._identity or digest(self.backbone_, *self.trunk_arrays_.values())
         extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
-        kind = (self.resized_size_, self.input_size_, extractor.dtype, extractor.rounds_to_tf32)
+        sizes = (self.resized_size_, self.input_size_)
+        kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32)
         try:
             return FeatureStore(self.memory, digest(identity, *kind))
         except ValueError as error:

@@ -15,6 +15,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
+from torch.nn import functional
 
 from .base.checks import check_size
 from .base.devices import join_on_host, own_precision, resolve_device
@@ -79,6 +80,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Channels, height and width of every layer.
     image_size_ : (int, int)
         Height and width in pixels of the maps.
+    ignored_ : ndarray of shape (height, width) or None
+        Pixels that count for nothing.
     sigma_ : float
         Standard deviation in pixels of the smoothing of the fit.
     n_samples_seen_ : int
@@ -106,6 +109,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
     }
 
     _rebuilt = ("_scorer",)
+    #: Files of earlier versions have none.
+    ignored_: NDArray[np.bool_] | None = None
 
     def __init__(
         self,
@@ -150,7 +155,12 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
-    def fit_stream(self, batches: Iterable[Sequence[Tensor]], image_size: tuple[int, int]) -> Self:
+    def fit_stream(
+        self,
+        batches: Iterable[Sequence[Tensor]],
+        image_size: tuple[int, int],
+        ignored: NDArray[np.bool_] | None = None,
+    ) -> Self:
         """Fit on a stream of batches, in constant memory.
 
         Parameters
@@ -159,6 +169,9 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             For every batch its features, one tensor per layer, floats on any device.
         image_size : (int, int)
             Height and width in pixels of the images.
+        ignored : ndarray of shape (height, width), bool, optional
+            Pixels of all images that count for nothing: maps are 0 there, smoothing takes nothing from there,
+            and the maximum is that of the others.
 
         Returns
         -------
@@ -170,6 +183,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             As :meth:`fit`, or if a batch is something else than the first.
         """
         size = check_size("image_size", image_size)
+        self.ignored_ = _check_ignored(ignored, size)
         moments, reservoir = self._accumulate(check_batches(batches, resolve_device(self.device)))
         self.image_size_ = size
         self.n_features_in_ = sum(shape[0] for shape in self.level_shapes_)
@@ -274,7 +288,9 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Tensor of shape (n, height, width)
         """
         with own_precision(distances.device):
-            return self._fitted_scorer().maps(distances)
+            if self.ignored_ is None:
+                return self._fitted_scorer().maps(distances)
+            return self._weighed_maps(distances, self.ignored_)
 
     def mark(self, distances: Tensor) -> Tensor:
         """Mark the anomalous pixels of a batch, on the device.
@@ -399,6 +415,16 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         ]
         return loo
 
+    def _weighed_maps(self, distances: Tensor, ignored: NDArray[np.bool_]) -> Tensor:
+        """Return maps in which what is to be ignored is 0, and adds nothing to what is around it."""
+        scorer, pixels = self._fitted_scorer(), _tensor(ignored).to(distances.device)
+        touched = functional.adaptive_max_pool2d(pixels.float()[None], distances.shape[1:])
+        counted = (touched == 0).to(distances.dtype)
+        # Smoothing mixes: divided by the share of what counts, it is the mean of that alone.
+        share = scorer.maps(counted)
+        maps = scorer.maps(distances * counted) / share.clamp(min=torch.finfo(share.dtype).tiny)
+        return maps.masked_fill_(pixels, 0)
+
     def _resolve_epsilon(self, moments: Moments) -> float:
         if self.epsilon != "auto":
             return float(self.epsilon)
@@ -452,6 +478,19 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
+
+
+def _check_ignored(ignored: Any, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return a copy of a mask of pixels that count for nothing, or None."""
+    if ignored is None:
+        return None
+    mask = np.array(ignored)
+    if mask.shape != size or mask.dtype != bool or mask.all():
+        raise ValueError(
+            f"ignored has shape {mask.shape} and dtype {mask.dtype}; expected bools of the shape {size} of "
+            "an image, not all True."
+        )
+    return mask
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

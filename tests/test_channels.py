@@ -199,7 +199,7 @@ class TestLayers:
 
     def test_as_if_the_network_had_not_computed_the_others(self):
         photos = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-        settings = {"weights": None, "image_size": 32, "device": "cpu"}
+        settings = {"backbone": "resnet18", "weights": None, "image_size": 32, "device": "cpu"}
         pyramid = CNNFeatureTransformer(**settings).fit_transform(photos)
         alone = CNNFeatureTransformer(layers=("layer1", "layer2"), **settings).fit_transform(photos)
         found = RandomChannelSelector(50, layers=("layer2", "layer1")).fit_transform(pyramid)

@@ -67,9 +67,12 @@ def test_maps_equal_the_definition_on_the_plain_network(backbone):
 def test_detector_equals_the_pipeline_made_by_hand(detector, photos):
     by_hand = Pipeline(
         [
-            ("features", CNNFeatureTransformer(weights=None, image_size=64, layers=LAYERS["resnet18"][:2])),
+            (
+                "features",
+                CNNFeatureTransformer("resnet18", weights=None, image_size=64, layers=LAYERS["resnet18"][:2]),
+            ),
             ("channels", RandomChannelSelector(n_channels=12, random_state=0)),
-            ("gaussian", PatchGaussian()),
+            ("gaussian", PatchGaussian(0.01)),
         ]
     ).fit(photos.X_train)
     assert_array_equal(by_hand["channels"].channel_indices_, detector.channel_indices_)

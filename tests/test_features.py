@@ -312,9 +312,9 @@ def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monke
     monkeypatch.setattr("skpadim.network.extractor._ACTIVATION_BYTES", limit)
     sizes = []
 
-    def watched(pixels, dtype):
+    def watched(pixels, normalisation, dtype):
         sizes.append(len(pixels))
-        return normalised_pixels(pixels, dtype)
+        return normalised_pixels(pixels, normalisation, dtype)
 
     transformer = tiny().fit(photos)
     monkeypatch.setattr("skpadim.network.extractor.normalised_pixels", watched)
@@ -537,7 +537,7 @@ def test_missing_gpu_is_warned_of_and_replaced(photos):
 
 @pytest.mark.parametrize("layer", ["stage2.0.floordiv", "stage2.0.size"])
 def test_layer_that_computes_numbers(layer, photos):
-    with pytest.raises(ValueError, match=f"{layer!r} gives no tensor; PaDiM needs layers"):
+    with pytest.raises(ValueError, match=f"{layer!r} gives no tensor .*PaDiM needs layers"):
         tiny("shufflenet_v2_x0_5", layers=[layer, "stage2.1"]).fit(photos)
 
 

@@ -42,7 +42,7 @@ def plain_fit(pyramid, test, epsilon):
 def test_maps_equal_the_definition(shapes, n_images):
     pyramid = draw_pyramid(n_images + 2, shapes, image_size=(112, 96))
     train, new = pyramid[:n_images], pyramid[n_images:]
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(train)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(train)
     expected = plain_fit(train, new, 0.01)
     assert_allclose(gaussian.mahalanobis(new), expected, rtol=1e-4)
     expected_maps = plain.maps(expected, (112, 96))
@@ -57,10 +57,10 @@ def test_fit_does_not_depend_on_the_batches(batch_size):
     order = np.random.default_rng(1).permutation(40)
     levels = [torch.from_numpy(level[order]) for level in train.levels]
     batches = ([level[start : start + batch_size] for level in levels] for start in range(0, 40, batch_size))
-    streamed = PatchGaussian().fit_stream(batches, (32, 32))
+    streamed = PatchGaussian(epsilon=0.01).fit_stream(batches, (32, 32))
     expected = plain_fit(train, new, 0.01)
     assert_allclose(streamed.mahalanobis(new), expected, rtol=1e-4)
-    whole = PatchGaussian().fit(train)
+    whole = PatchGaussian(epsilon=0.01).fit(train)
     assert_allclose(np.sort(streamed.loo_scores_), np.sort(whole.loo_scores_), rtol=1e-5)
     assert_allclose(streamed.offset_, whole.offset_, rtol=1e-5)
 
@@ -79,7 +79,7 @@ def test_two_dimensions_equal_numpy_cov_plus_the_ridge():
 @pytest.mark.parametrize("shapes", [SQUEEZENET, [RESNET[2], RESNET[0]]])
 def test_get_covariance_is_that_of_the_patch_in_embedding_order(shapes):
     pyramid = draw_pyramid(12, shapes)
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(pyramid)
     patch = np.asarray(pyramid)[:, :, 20, 37].astype(float)
     expected = np.cov(patch.T) + 0.01 * np.eye(patch.shape[1])
     assert_allclose(gaussian.get_covariance(20, 37), expected, rtol=1e-3, atol=1e-4)
@@ -101,17 +101,17 @@ def test_leave_one_out_equals_refitting(n_images, epsilon, scale):
 
 @pytest.mark.parametrize("patch", [(6, 0), (-1, 0), (0, -1), (0, 99)])
 def test_patches_outside_the_grid_have_no_covariance(patch):
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(draw_pyramid(5, [(3, 6, 6), (2, 3, 3)]))
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(draw_pyramid(5, [(3, 6, 6), (2, 3, 3)]))
     with pytest.raises(ValueError, match="6 rows and 6 columns"):
         gaussian.get_covariance(*patch)
 
 
 def test_integers_and_empty_pyramids():
     whole = FeaturePyramid([np.arange(40).reshape(10, 4, 1, 1) % 7])
-    floats = PatchGaussian(false_alarm_rate=0.5).fit(whole.levels[0][:, :, 0, 0].astype(float))
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(whole)
+    floats = PatchGaussian(0.01, false_alarm_rate=0.5).fit(whole.levels[0][:, :, 0, 0].astype(float))
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(whole)
     assert_allclose(gaussian.loo_scores_, floats.loo_scores_)
-    for call in (PatchGaussian().fit, gaussian.predict):
+    for call in (PatchGaussian(epsilon=0.01).fit, gaussian.predict):
         with pytest.raises(ValueError, match="n_samples=0"):
             call(whole[[]])
 
@@ -124,7 +124,7 @@ def test_auto_epsilon_is_a_hundredth_of_the_mean_variance():
 
 def test_float64_features_are_scored_in_float64():
     pyramid = draw_pyramid(20, [(4, 6, 6), (5, 3, 3)], dtype=np.float64, scale=45.0)
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid[:18])
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(pyramid[:18])
     assert gaussian.mahalanobis(pyramid[18:]).dtype == np.float64
     expected = plain_fit(pyramid[:18], pyramid[18:], 0.01)
     assert_allclose(gaussian.mahalanobis(pyramid[18:]), expected, rtol=1e-9)
@@ -132,7 +132,7 @@ def test_float64_features_are_scored_in_float64():
 
 def test_float64_features_meet_gaussians_of_float32():
     pyramid = draw_pyramid(20, [(4, 6, 6), (5, 3, 3)])
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(pyramid)
     double = FeaturePyramid([level.astype(float) for level in pyramid.levels], image_size=(224, 224))
     assert gaussian.mahalanobis(double).dtype == np.float64
     assert_allclose(gaussian.mahalanobis(double), gaussian.mahalanobis(pyramid), rtol=1e-4)
@@ -142,24 +142,27 @@ def test_plain_array_is_a_pyramid_of_one_level():
     pyramid = draw_pyramid(20, [(6, 8, 8)], image_size=(8, 8))
     array = pyramid.levels[0]
     assert_allclose(
-        PatchGaussian().fit(array).score_samples(array),
-        PatchGaussian().fit(pyramid).score_samples(pyramid),
+        PatchGaussian(epsilon=0.01).fit(array).score_samples(array),
+        PatchGaussian(epsilon=0.01).fit(pyramid).score_samples(pyramid),
     )
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PatchGaussian().fit(np.ones((25, 4))), "the same image again and again"),
+        (lambda: PatchGaussian(epsilon=0.01).fit(np.ones((25, 4))), "the same image again and again"),
         (lambda: PatchGaussian("auto").fit(np.ones((25, 4))), "the same image again and again"),
         (lambda: PatchGaussian(0).fit(np.eye(25)[:, :1] * np.ones(4)), "Raise epsilon"),
-        (lambda: PatchGaussian().fit(np.ones((2, 4))), "n_samples=2"),
-        (lambda: PatchGaussian().fit(np.ones((5, 4, 3))), "expected a FeaturePyramid"),
+        (lambda: PatchGaussian(epsilon=0.01).fit(np.ones((2, 4))), "n_samples=2"),
+        (lambda: PatchGaussian(epsilon=0.01).fit(np.ones((5, 4, 3))), "expected a FeaturePyramid"),
         (lambda: PatchGaussian(-1.0).fit(np.ones((5, 4))), "epsilon"),
-        (lambda: PatchGaussian(false_alarm_rate=1.0).fit(np.ones((5, 4))), "false_alarm_rate"),
-        (lambda: PatchGaussian(device="nonsense").fit(np.ones((5, 4))), "device"),
-        (lambda: PatchGaussian().fit([[np.nan, 1.0]] * 5), "NaN"),
-        (lambda: PatchGaussian().fit([[1e160, 1.0], [0.0, 1.0], [1.0, 2.0]]), "so large that their squares"),
+        (lambda: PatchGaussian(0.01, false_alarm_rate=1.0).fit(np.ones((5, 4))), "false_alarm_rate"),
+        (lambda: PatchGaussian(epsilon=0.01, device="nonsense").fit(np.ones((5, 4))), "device"),
+        (lambda: PatchGaussian(epsilon=0.01).fit([[np.nan, 1.0]] * 5), "NaN"),
+        (
+            lambda: PatchGaussian(epsilon=0.01).fit([[1e160, 1.0], [0.0, 1.0], [1.0, 2.0]]),
+            "so large that their squares",
+        ),
     ],
 )
 def test_errors_name_the_parameter(make, message):
@@ -171,17 +174,17 @@ def test_errors_name_the_parameter(make, message):
 def test_autocast_of_the_caller_changes_nothing(n_levels):
     pyramid = draw_pyramid(12, [(3, 8, 8), (4, 4, 4)][:n_levels])
     pyramid = FeaturePyramid([level.astype(np.float32) for level in pyramid.levels])
-    gaussian = PatchGaussian(false_alarm_rate=0.3).fit(pyramid)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.3).fit(pyramid)
     expected = gaussian.anomaly_map(pyramid)
     with torch.autocast("cpu", torch.bfloat16):
-        again = PatchGaussian(false_alarm_rate=0.3).fit(pyramid)
+        again = PatchGaussian(0.01, false_alarm_rate=0.3).fit(pyramid)
         assert_array_equal(gaussian.anomaly_map(pyramid), expected)
         assert_array_equal(again.loo_scores_, gaussian.loo_scores_)
 
 
 def test_pyramid_with_nan_or_other_shapes_is_refused():
     pyramid = draw_pyramid(6, [(3, 4, 4), (2, 2, 2)])
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(pyramid)
     with pytest.raises(ValueError, match="the fit saw"):
         gaussian.score_samples(draw_pyramid(2, [(3, 8, 8), (2, 2, 2)]))
     pyramid.levels[1][0, 0, 0, 0] = np.nan
@@ -191,7 +194,7 @@ def test_pyramid_with_nan_or_other_shapes_is_refused():
 
 def test_failed_fit_leaves_everything_as_it_was():
     X = np.random.default_rng(0).normal(size=(30, 3))
-    gaussian = PatchGaussian().fit(X)
+    gaussian = PatchGaussian(epsilon=0.01).fit(X)
     before = gaussian.score_samples(X)
     with pytest.raises(ValueError):
         gaussian.fit(np.full((30, 4), np.nan))
@@ -209,7 +212,7 @@ def test_statistics_of_resnet_take_7_million_floats(seed):
     chosen = RandomChannelSelector(100, random_state=seed).fit(np.zeros((1, 448))).channel_indices_
     channels = np.histogram(chosen, [0, 64, 192, 448])[0]
     pyramid = draw_pyramid(3, list(zip(channels.tolist(), (56, 28, 14), (56, 28, 14), strict=True)))
-    gaussian = PatchGaussian(false_alarm_rate=0.5).fit(pyramid)
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(pyramid)
     assert sum(part.size for part in gaussian.whitening_ + gaussian.location_) <= 7.5e6
 
 
@@ -226,7 +229,7 @@ def test_a_fit_holds_no_batch_of_the_stream():
             gc.collect()
             assert sum(batch() is not None for batch in alive) <= 1, "only the current batch may live"
 
-    PatchGaussian(n_calibration=20).fit_stream(batches(), (32, 32))
+    PatchGaussian(0.01, n_calibration=20).fit_stream(batches(), (32, 32))
     gc.collect()
     assert not any(batch() is not None for batch in alive)
 
@@ -234,7 +237,7 @@ def test_a_fit_holds_no_batch_of_the_stream():
 @pytest.mark.parametrize("value", [1e20, 3e38])
 def test_squares_that_overflow_are_anomalies(value):
     X = np.random.default_rng(0).normal(size=(30, 3, 4, 4)).astype(np.float32)
-    gaussian = PatchGaussian().fit(FeaturePyramid([X], image_size=(32, 32)))
+    gaussian = PatchGaussian(epsilon=0.01).fit(FeaturePyramid([X], image_size=(32, 32)))
     X[1, 0, 0, 0] = value
     far = FeaturePyramid([X[:2]], image_size=(32, 32))
     assert np.isfinite(gaussian.anomaly_map(far)).all()
@@ -252,8 +255,8 @@ def stream_of(levels, sizes):
 def test_empty_batches_of_a_stream_are_nothing():
     pyramid = draw_pyramid(30, [(4, 6, 6), (5, 3, 3)], image_size=(24, 24))
     levels = [torch.from_numpy(level) for level in pyramid.levels]
-    whole = PatchGaussian().fit(pyramid)
-    streamed = PatchGaussian().fit_stream(stream_of(levels, [0, 10, 0, 20, 0]), (24, 24))
+    whole = PatchGaussian(epsilon=0.01).fit(pyramid)
+    streamed = PatchGaussian(epsilon=0.01).fit_stream(stream_of(levels, [0, 10, 0, 20, 0]), (24, 24))
     assert_allclose(streamed.loo_scores_, whole.loo_scores_, rtol=1e-6)
 
 
@@ -263,8 +266,8 @@ def test_empty_batches_of_a_stream_are_nothing():
 def test_streams_of_any_numbers_are_computed_in_floats(dtype):
     rng = np.random.default_rng(0)
     features = torch.from_numpy(rng.integers(0, 9, (30, 4, 6, 6)))
-    whole = PatchGaussian().fit(features.numpy())
-    streamed = PatchGaussian().fit_stream(stream_of([features.to(dtype)], [16, 14]), (6, 6))
+    whole = PatchGaussian(epsilon=0.01).fit(features.numpy())
+    streamed = PatchGaussian(epsilon=0.01).fit_stream(stream_of([features.to(dtype)], [16, 14]), (6, 6))
     assert_allclose(streamed.loo_scores_, whole.loo_scores_, rtol=1e-6)
     assert {part.dtype for part in streamed.whitening_} <= {np.dtype("f4"), np.dtype("f8")}
 
@@ -294,7 +297,7 @@ def test_what_is_no_batch_is_refused(sizes, change, error, message):
     first, *others = list(stream_of(levels, sizes)) or [None]
     batches = [first, *map(change, others)] if first else []
     with pytest.raises(error, match=message):
-        PatchGaussian().fit_stream(batches, (24, 24))
+        PatchGaussian(epsilon=0.01).fit_stream(batches, (24, 24))
 
 
 @pytest.mark.parametrize(
@@ -308,8 +311,8 @@ def test_parameters_are_checked_before_a_stream(name, value):
 def test_streams_may_be_iterators_of_iterators_that_require_gradients():
     pyramid = draw_pyramid(30, [(4, 6, 6), (5, 3, 3)], image_size=(24, 24))
     levels = [torch.from_numpy(level).requires_grad_() for level in pyramid.levels]
-    streamed = PatchGaussian().fit_stream(map(iter, stream_of(levels, [15, 15])), (24, 24))
-    assert_allclose(streamed.loo_scores_, PatchGaussian().fit(pyramid).loo_scores_, rtol=1e-6)
+    streamed = PatchGaussian(epsilon=0.01).fit_stream(map(iter, stream_of(levels, [15, 15])), (24, 24))
+    assert_allclose(streamed.loo_scores_, PatchGaussian(epsilon=0.01).fit(pyramid).loo_scores_, rtol=1e-6)
     assert streamed.n_features_in_ == 9
     assert streamed.score_samples(pyramid).shape == (30,)
 
@@ -319,4 +322,4 @@ def test_streams_may_be_iterators_of_iterators_that_require_gradients():
 )
 def test_size_of_the_images_of_a_stream(size):
     with pytest.raises(ValueError, match="image_size must be"):
-        PatchGaussian().fit_stream([[torch.zeros(5, 4, 6, 6)]], size)
+        PatchGaussian(epsilon=0.01).fit_stream([[torch.zeros(5, 4, 6, 6)]], size)

@@ -33,7 +33,7 @@ report = pytest.importorskip("paper_tables_report", reason=_REASON)
 BLACK = np.zeros((8, 8), dtype=np.uint8)
 LAYERS = ("layer1", "layer2")
 SIZE, CROP = 64, 56
-NETWORK = {"layers": LAYERS, "weights": None, "image_size": SIZE, "crop_size": CROP}
+NETWORK = {"backbone": "resnet18", "layers": LAYERS, "weights": None, "image_size": SIZE, "crop_size": CROP}
 
 
 def draw(folder, seed=0):

@@ -189,6 +189,32 @@ class Images:
         except OSError as error:
             raise ValueError(f"{self.describe(index)} cannot be read: {error.strerror}.") from error
 
+    def digests(self, indices: Sequence[int]) -> dict[int, str]:
+        """Return the digests of some images, by index; without those that are skipped.
+
+        Parameters
+        ----------
+        indices : sequence of int
+
+        Returns
+        -------
+        dict of int to str
+
+        Raises
+        ------
+        ValueError
+            As `digest`, unless such images are skipped: `failures` tells then.
+        """
+        found = {}
+        for index in indices:
+            try:
+                found[index] = self.digest(index)
+            except ValueError as error:
+                if not self._skip_failures:
+                    raise
+                self.failures[index] = str(error)
+        return found
+
     def warn_of_failures(self) -> None:
         """Warn how many images were skipped, if any were, and name the first."""
         if self.failures:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import TiffImagePlugin, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from .extras import formats_installed, lost_without_formats, needs_formats
 from .pillow import high_bytes, refuse_many_pixels, upright_image
@@ -58,6 +58,8 @@ def first_directory(file: BinaryIO) -> tuple[Tags, bool]:
         return _first_directory_by_tifffile(file)
     if header.startswith(_BIGTIFF):
         header += file.read(8)
+    from PIL import TiffImagePlugin  # Not at import: it takes longer than all else here.
+
     directory = TiffImagePlugin.ImageFileDirectory_v2(header)
     file.seek(directory.next)
     directory.load(file)
@@ -107,6 +109,8 @@ def _is_unknown_to_pillow(file: BinaryIO) -> bool:
 
 def _is_plain(tags: Tags) -> bool:
     """Return whether a page is of bytes, or less, that Pillow knows."""
+    from PIL import TiffImagePlugin
+
     return (
         max(_as_tuple(tags.get(_BITS, 1))) <= 8
         and set(_as_tuple(tags.get(_SAMPLE_FORMAT, _UNSIGNED))) == {_UNSIGNED}

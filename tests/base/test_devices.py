@@ -36,7 +36,7 @@ def photos():
 
 def test_distances_and_maps_equal_the_definition(device):
     train, test = draw_pyramid(30, SHAPES, seed=0), draw_pyramid(5, SHAPES, seed=1)
-    gaussian = PatchGaussian(device=device).fit(train)
+    gaussian = PatchGaussian(0.01, device=device).fit(train)
     expected = plain.distances(plain.embedding(train.levels), plain.embedding(test.levels), 0.01)
     assert_allclose(gaussian.mahalanobis(test), expected, rtol=1e-4)
     assert_allclose(gaussian.anomaly_map(test), plain.maps(expected, (224, 224)), rtol=1e-4)
@@ -44,7 +44,7 @@ def test_distances_and_maps_equal_the_definition(device):
 
 def test_leave_one_out_equals_leaving_out(device):
     pyramid = draw_pyramid(12, SHAPES, seed=0)
-    gaussian = PatchGaussian(device=device, false_alarm_rate=0.2).fit(pyramid)
+    gaussian = PatchGaussian(0.01, device=device, false_alarm_rate=0.2).fit(pyramid)
     embedding = plain.embedding(pyramid.levels)
     distances = [
         plain.distances(np.delete(embedding, i, axis=0), embedding[i : i + 1], 0.01) for i in range(12)

@@ -24,6 +24,7 @@ from skpadim.memory.store import FeatureStore
 from skpadim.model_selection import OneClassKFold
 
 SIZE = 32
+LAYERS = ("layer1", "layer2", "layer3")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,16 @@ def passes(monkeypatch):
 
 
 def features(memory, **arguments):
-    return CNNFeatureTransformer(**{"weights": None, "image_size": SIZE, "memory": memory, **arguments})
+    return CNNFeatureTransformer(
+        **{
+            "backbone": "resnet18",
+            "layers": LAYERS,
+            "weights": None,
+            "image_size": SIZE,
+            "memory": memory,
+            **arguments,
+        }
+    )
 
 
 def assert_equal(found, expected):
@@ -198,7 +208,7 @@ def test_search_runs_the_network_once(photos, tmp_path, passes):
     y = np.concatenate([np.ones(len(photos.X_train), dtype=int), photos.y_test])
     features(tmp_path).fit_transform(X)  # all layers of the search, once
     search = GridSearchCV(
-        PaDiMDetector(weights=None, image_size=SIZE, memory=tmp_path, false_alarm_rate=0.3),
+        PaDiMDetector("resnet18", weights=None, image_size=SIZE, memory=tmp_path, false_alarm_rate=0.3),
         {
             "layers": [("layer1",), ("layer1", "layer2"), ("layer1", "layer2", "layer3")],
             "n_channels": [5, 10],
@@ -218,7 +228,7 @@ def test_search_runs_the_network_once(photos, tmp_path, passes):
 def test_search_in_several_processes(photos, tmp_path):
     X = np.concatenate([photos.X_train, photos.X_test])
     y = np.concatenate([np.ones(len(photos.X_train), dtype=int), photos.y_test])
-    arguments = {"weights": None, "image_size": SIZE, "false_alarm_rate": 0.3}
+    arguments = {"backbone": "resnet18", "weights": None, "image_size": SIZE, "false_alarm_rate": 0.3}
     grid = {"layers": [("layer1",), ("layer1", "layer2")]}
     results = [
         GridSearchCV(
@@ -338,7 +348,9 @@ def test_memory_without_a_folder_is_refused(make, message, photos, files):
 def test_deployed_detector_makes_no_folder(there, make, photos, tmp_path):
     """Where the folder of the fit is gone, features are computed, and the disk stays as it is."""
     folder = tmp_path / "memory"
-    detector = PaDiMDetector(weights=None, image_size=SIZE, memory=make(folder), false_alarm_rate=0.3)
+    detector = PaDiMDetector(
+        "resnet18", weights=None, image_size=SIZE, memory=make(folder), false_alarm_rate=0.3
+    )
     expected = detector.fit(photos.X_train).score_samples(photos.X_test)
     saved = pickle.dumps(detector)
     shutil.rmtree(folder)
@@ -351,7 +363,7 @@ def test_deployed_detector_makes_no_folder(there, make, photos, tmp_path):
 
 
 def test_memory_can_be_taken_away_after_the_fit(photos, tmp_path):
-    detector = PaDiMDetector(weights=None, image_size=SIZE, memory=tmp_path, false_alarm_rate=0.3)
+    detector = PaDiMDetector("resnet18", weights=None, image_size=SIZE, memory=tmp_path, false_alarm_rate=0.3)
     detector.fit(photos.X_train)
     before = len(list(tmp_path.rglob("*")))
     detector.set_params(memory=None).predict(photos.X_test)

@@ -1,0 +1,156 @@
+"""What becomes of photos in a fit: their range, regions to ignore, those that cannot be read."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+import plain
+from plain import draw_pyramid
+from skpadim import PatchGaussian
+from small import small
+
+
+def as_12_bits(photos):
+    return photos.mean(axis=3).astype(np.uint16) * 16
+
+
+@pytest.mark.parametrize("value_range", [12, (0, 4095)], ids=str)
+def test_photos_of_12_bits_are_those_of_8(photos, value_range):
+    grey = photos.X_train.mean(axis=3).astype(np.uint8)
+    expected = small().fit(grey)
+    found = small(value_range=value_range).fit(as_12_bits(photos.X_train))
+    scores = expected.score_samples(photos.X_test.mean(axis=3).astype(np.uint8))
+    # 16 times a byte of 255 is 4,080 of 4,095.
+    assert_allclose(found.score_samples(as_12_bits(photos.X_test)), scores, rtol=0.05)
+
+
+def test_range_that_is_hardly_used_is_warned_of(photos):
+    with pytest.warns(UserWarning, match=r"use 0\.0\d+ of their range of values.*value_range=bits"):
+        small().fit(as_12_bits(photos.X_train) // 16 * 8)
+
+
+@pytest.fixture
+def files(photos, tmp_path):
+    paths = [tmp_path / f"{index:02}.png" for index in range(len(photos.X_train))]
+    for path, photo in zip(paths, photos.X_train, strict=True):
+        Image.fromarray(photo).save(path)
+    return paths
+
+
+@pytest.fixture(params=[False, True], ids=["computed", "kept in memory"])
+def memory(request, tmp_path):
+    return tmp_path / "memory" if request.param else None
+
+
+def test_unreadable_photos_are_skipped_and_told(files, memory):
+    whole = small(batch_size=4, memory=memory)
+    expected = whole.fit([path for index, path in enumerate(files) if index not in (3, 5, 29)])
+    scores = expected.score_samples(files)
+    for index in (3, 5, 29):
+        files[index].write_bytes(b"no photo")
+    detector = small(batch_size=4, memory=memory, on_error="skip")
+    with pytest.warns(UserWarning, match=r"3 of 30 images in X could not be read.*X\[3\].*03\.png"):
+        detector.fit(files)
+    assert detector.pipeline_["gaussian"].n_samples_seen_ == 27
+    with pytest.warns(UserWarning, match="3 of 30 images"):
+        found = detector.score_samples(files)
+    missing = np.isin(np.arange(30), (3, 5, 29))
+    assert_array_equal(np.isnan(found), missing)
+    assert_allclose(found[~missing], scores[~missing], rtol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_array_equal(np.isnan(detector.p_values(files)), missing)
+        assert_array_equal(np.isnan(detector.anomaly_map(files)).all(axis=(1, 2)), missing)
+        assert (detector.predict(files)[missing] == -1).all()
+        assert not detector.segment(files)[missing].any()
+        assert [single is None for single in detector.segment(files, original_size=True)] == list(missing)
+        assert np.isnan(detector.score_samples(files[3:4])).all()
+
+
+def test_unreadable_photos_are_refused_by_default(files):
+    files[4].write_bytes(b"no photo")
+    with pytest.raises(ValueError, match=r"X\[4\] .*04\.png"):
+        small().fit(files)
+
+
+def test_too_few_photos_are_left(files):
+    for path in files[1:]:
+        path.write_bytes(b"no photo")
+    with pytest.raises(ValueError, match=r"n_samples=1 image"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        small(on_error="skip").fit(files[:5])
+
+
+def test_maps_with_ignored_pixels_equal_the_definition():
+    """The mean, weighed by the Gaussian, of the distances of those patches that no ignored pixel touches."""
+    pyramid = draw_pyramid(22, [(3, 8, 8), (4, 4, 4)], image_size=(64, 64))
+    ignored = np.zeros((64, 64), dtype=bool)
+    ignored[:20, 30:40] = True  # patches of 8 pixels: rows 0 to 2, columns 3 and 4
+    batches = [[*map(torch_of, pyramid[:20].levels)]]
+    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit_stream(batches, (64, 64), ignored)
+    train, new = (plain.embedding(part.levels) for part in (pyramid[:20], pyramid[20:]))
+    distances = plain.distances(train, new, 0.01)
+    counted = np.ones((8, 8))
+    counted[:3, 3:5] = 0
+    share = plain.maps(counted[None], (64, 64))
+    expected = plain.maps(distances * counted, (64, 64)) / share
+    expected[:, ignored] = 0
+    assert_allclose(gaussian.anomaly_map(pyramid[20:]), expected, rtol=1e-3, atol=1e-4)
+    assert_allclose(gaussian.score_samples(pyramid[20:]), -expected.max(axis=(1, 2)), rtol=1e-3)
+    left_out = [
+        plain.maps(plain.distances(np.delete(train, i, axis=0), train[i : i + 1], 0.01) * counted, (64, 64))
+        / share
+        for i in range(20)
+    ]
+    loo = [np.where(ignored, 0, single).max() for single in left_out]
+    assert_allclose(gaussian.loo_scores_, loo, rtol=1e-3)
+
+
+def torch_of(array):
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def test_serial_numbers_may_be_ignored(photos, tmp_path):
+    def numbered(images, seed):
+        images = images.copy()
+        rng = np.random.default_rng(seed)
+        for image in images:
+            image[4:14, 4:40] = gaussian_filter(rng.uniform(0, 255, (10, 36)), 1.0)[..., None]
+        return images
+
+    region = np.zeros((64, 64), dtype=np.uint8)
+    region[4:14, 4:40] = 255
+    Image.fromarray(region).save(tmp_path / "region.png")
+    train, test = numbered(photos.X_train, 0), numbered(photos.X_test, 1)
+    detector = small(ignore=tmp_path / "region.png").fit(train)
+    maps = detector.anomaly_map(test)
+    assert (maps[:, region > 0] == 0).all()
+    assert_allclose(detector.score_samples(test), -maps.max(axis=(1, 2)))
+    assert not detector.segment(test)[:, region > 0].any()
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    again = joblib.load(tmp_path / "detector.joblib")
+    assert_array_equal(again.score_samples(test), detector.score_samples(test))
+    assert isinstance(detector.ignore, Path)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "message"),
+    [
+        (np.ones((64, 64), dtype=bool), "ignore covers all"),
+        (np.full((64, 64), 7), "ignore is not binary"),
+        ("nowhere.png", "no such file"),
+    ],
+)
+def test_regions_that_cannot_be_ignored(ignore, message, photos):
+    with pytest.raises(ValueError, match=message):
+        small(ignore=ignore).fit(photos.X_train)
