@@ -28,7 +28,6 @@ from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import Images
-from .images.ignore import ignored_window
 from .images.resizing import centre_window
 from .images.scales import ValueRange
 
@@ -66,7 +65,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         else its type. See :class:`CNNFeatureTransformer`.
     ignore : (height, width) array-like or path, optional
         A mask for all photos, in their coordinates, that is True, 1 or 255 where nothing counts: a serial
-        number, say. Maps are 0 there, and scores and thresholds do without.
+        number, say. The network sees one colour there, maps are 0, and scores and thresholds do without.
     on_error : {"raise", "skip"}, default="raise"
         What to do about an image that cannot be read. "skip": a warning counts them; they are not learned,
         their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1.
@@ -129,7 +128,6 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         **CNNFeatureTransformer._parameter_constraints,
         "n_channels": RandomChannelSelector._parameter_constraints["n_channels"],
         **PatchGaussian._parameter_constraints,
-        "ignore": ["array-like", str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "skip"})],
     }
 
@@ -209,7 +207,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
         batches = report_batches(self, features.levels(images, keep), n_batches, X)
-        gaussian.fit_stream(batches, features.input_size_, self._ignored_window(features))
+        gaussian.fit_stream(batches, features.input_size_, features.ignored_)
         images.warn_of_failures()
         images.warn_of_range()
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
@@ -238,6 +236,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             image_size=self.image_size,
             crop_size=self.crop_size,
             value_range=self.value_range,
+            ignore=self.ignore,
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             device=self.device,
@@ -385,12 +384,6 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
                 shown[index] = resize(single, size).numpy()
         images.warn_of_failures()
         return shown
-
-    def _ignored_window(self, features: CNNFeatureTransformer) -> NDArray[np.bool_] | None:
-        """Return the pixels, of those that the network sees, that count for nothing."""
-        if self.ignore is None:
-            return None
-        return ignored_window(self.ignore, features.resized_size_, features.input_size_)
 
     def _kept_channels(self) -> list[NDArray[np.int64]]:
         features, channels, _ = self._fitted_steps()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import joblib
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -26,6 +26,7 @@ from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
+from .images.ignore import ignored_window
 from .images.scales import ValueRange
 from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore, built_once, store_folder
@@ -72,6 +73,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     value_range : "auto", "dtype", int or (float, float), default="auto"
         The stored values that are black and white. "auto": those that a file states; else 0 to 255 for uint8,
         0 to 65535 for uint16, 0 to 1 for floats. "dtype": what the type can hold. An int: so many bits.
+    ignore : (height, width) array-like or path, optional
+        A mask for all photos, in their coordinates, that is True, 1 or 255 where nothing counts: a serial
+        number, say. The network sees one colour there.
     batch_size : int, default=32
         Images that are decoded at a time. Results depend on it to float32 rounding only.
     n_jobs : int or None, default=None
@@ -101,6 +105,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         Mean and standard deviation per channel, and the interpolation that images are resized with.
     layer_names_ : tuple of str
         The layers, in the order of the embedding.
+    ignored_ : ndarray of shape (height, width) or None
+        Pixels, of those that the network sees, that count for nothing.
     level_shapes_ : list of (int, int, int)
         Channels, height and width of every layer's output.
     resized_size_, input_size_ : (int, int)
@@ -128,6 +134,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "image_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
         "crop_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "value_range": [str, Integral, "array-like"],
+        "ignore": ["array-like", str, os.PathLike, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "device": [str, torch.device, None],
@@ -137,6 +144,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     }
 
     _rebuilt = ("_extractor",)
+    #: Files of earlier versions have none.
+    ignored_: NDArray[np.bool_] | None = None
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -150,6 +159,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         image_size: int | tuple[int, int] = 224,
         crop_size: int | tuple[int, int] | None = None,
         value_range: ValueRange = "auto",
+        ignore: ArrayLike | str | os.PathLike[str] | None = None,
         batch_size: int = 32,
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
@@ -164,6 +174,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.image_size = image_size
         self.crop_size = crop_size
         self.value_range = value_range
+        self.ignore = ignore
         self.batch_size = batch_size
         self.n_jobs = n_jobs
         self.device = device
@@ -207,6 +218,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         self.trunk_arrays_ = dict(built.backbone.arrays)
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
+        self.ignored_ = (
+            None if self.ignore is None else ignored_window(self.ignore, self.resized_size_, self.input_size_)
+        )
         self._extractor = built.extractor
         return self
 
@@ -324,7 +338,15 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        return self._fitted_extractor().levels(batch.pixels, channels)
+        return self._fitted_extractor().levels(self._painted(batch.pixels), channels)
+
+    def _painted(self, pixels: Tensor) -> Tensor:
+        """Return pixels with one colour, of which the network makes 0, where nothing counts."""
+        if self.ignored_ is None:
+            return pixels
+        colour = torch.tensor(self.normalisation_[0])[:, None, None]
+        colour = colour if pixels.is_floating_point() else (255 * colour).round()
+        return torch.where(torch.from_numpy(self.ignored_), colour.to(pixels.dtype), pixels)
 
     def levels(self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None) -> Iterator[list[Tensor]]:
         """Compute the embeddings of images a batch at a time, or read them where ``memory`` has them.
@@ -385,9 +407,10 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         identity = self._identity or digest(self.backbone_, *self.trunk_arrays_.values())
         extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
         sizes = (self.resized_size_, self.input_size_)
+        painted = b"" if self.ignored_ is None else self.ignored_
         kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32)
         try:
-            return FeatureStore(self.memory, digest(identity, *kind))
+            return FeatureStore(self.memory, digest(identity, painted, *kind))
         except ValueError as error:
             warnings.warn(f"{error} Features are computed and not kept.", UserWarning, stacklevel=2)
             return None

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 import plain
 from plain import draw_pyramid
-from skpadim import PatchGaussian
+from skpadim import CNNFeatureTransformer, PatchGaussian
 from small import small
 
 
@@ -141,6 +141,27 @@ def test_serial_numbers_may_be_ignored(photos, tmp_path):
     again = joblib.load(tmp_path / "detector.joblib")
     assert_array_equal(again.score_samples(test), detector.score_samples(test))
     assert isinstance(detector.ignore, Path)
+    assert_allclose(detector.score_samples(numbered(photos.X_test, 2)), detector.score_samples(test))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_network_sees_one_colour_where_nothing_counts(dtype, photos, tmp_path):
+    """Painted by hand with the mean that the network takes away, photos give the same features."""
+    region = np.zeros((64, 64), dtype=bool)
+    region[10:20, 30:50] = True
+    colour = np.array([0.485, 0.456, 0.406])
+    images = photos.X_train if dtype is np.uint8 else (photos.X_train / 255).astype(dtype)
+    painted = images.copy()
+    painted[:, region] = (255 * colour).round() if dtype is np.uint8 else colour
+    params = {"layers": ["layer1"], "weights": None, "image_size": 64}
+    for memory in (None, tmp_path):
+        CNNFeatureTransformer("resnet18", memory=memory, **params).fit_transform(images)
+        found = CNNFeatureTransformer("resnet18", memory=memory, ignore=region, **params).fit_transform(
+            images
+        )
+        expected = CNNFeatureTransformer("resnet18", **params).fit_transform(painted)
+        assert_allclose(found.levels[0], expected.levels[0], rtol=1e-5, atol=1e-5)
+    assert (images[0, region] != painted[0, region]).any(), "the photos themselves stay"
 
 
 @pytest.mark.parametrize(
