@@ -4,8 +4,8 @@
 
 ResNet-18 to its third layer with random weights, 100 channels, 224 px: scores of uint8 arrays in batches of
 1, 32 and 256, beside the trunk alone on normalised tensors that lie on the device, in the same precision.
-Both take turns; medians. Where the trunk alone is the slower one, the share is below zero: skpadim's is cut
-to the kept channels, and on a CPU takes a batch a few images at a time.
+Both take turns; medians. Where the trunk alone is the slower one, the share is below zero: on a CPU, skpadim
+passes a batch through it a few images at a time.
 
 With `--data DIR --weights FILE`, a folder in MVTec AD's layout and SqueezeNet's trained weights, precisions
 are compared on real photos as well.
@@ -29,14 +29,13 @@ from pages import command, machine, table
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import Bunch
-from skpadim.network.convolutions import exact_trunk
 from timing import interleaved, timed
 
 from skpadim import PaDiMDetector
+from skpadim.base.devices import own_precision
 from skpadim.datasets import load_inspection_folder, make_inspection_images
 from skpadim.network.extractor import PRECISIONS
-from skpadim.network.trunks import optimise_trunk
-from skpadim.network.weights import build_trunk
+from skpadim.network.trunks import build_trunk, fold_batch_norms
 
 LAYERS = ("layer1", "layer2", "layer3")
 N_GOOD = 64
@@ -134,13 +133,14 @@ def changes(photos: Bunch, device: str, precisions: Sequence[str], **network: An
 
 
 def layouts(photos: NDArray[np.uint8], device: torch.device, options: argparse.Namespace) -> list[str]:
-    trunk = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0)).to(device)
-    exact = exact_trunk(trunk)
+    formats = (torch.channels_last, torch.contiguous_format)
+    trunks = [trunk_alone(device, torch.float32, layout) for layout in formats]
     rows = []
     for batch_size in options.batch_sizes:
-        last = as_tensor(photos, batch_size, device, torch.float32)
-        calls = (partial(run, trunk, last), partial(run, exact, last.contiguous()))
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        tensor = as_tensor(photos, batch_size, device, torch.float32)
+        batches = [tensor.contiguous(memory_format=layout) for layout in formats]
+        calls = [partial(run, *pair) for pair in zip(trunks, batches, strict=True)]
+        with own_precision(device):
             seconds = interleaved(*calls, repeats=options.repeats)
         rows.append([str(batch_size), *(f"{BATCHES * batch_size / each:,.0f}" for each in seconds)])
     return table(["batch", "channels last", "contiguous"], rows)
@@ -152,7 +152,7 @@ def from_files(photos: NDArray[np.uint8], device: str, threads: Sequence[int]) -
     with TemporaryDirectory() as folder:
         written = [write_files(photos, Path(folder), kind, side) for kind, side in FILES.items()]
         for n_jobs in threads:
-            fitted.pipeline_[0].n_jobs = n_jobs
+            fitted.set_params(n_jobs=n_jobs)
             calls = [partial(fitted.score_samples, paths) for paths in written]
             rates = [N_FILES / seconds for seconds in interleaved(*calls, repeats=3)]
             rows.append([str(n_jobs), *(f"{rate:,.0f}" for rate in rates)])
@@ -181,13 +181,24 @@ def measure(
     fitted = detector(str(device), precision, batch_size, photos, image_size=photos.shape[1])
     X, good = (np.resize(photos, (n, *photos.shape[1:])) for n in (BATCHES * batch_size, N_FIT))
     dtype = PRECISIONS[precision]
-    trunk = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0)).to(device, dtype)
-    tensor = as_tensor(photos, batch_size, device, dtype)
-    if precision == "float32" and device.type == "cuda":
-        trunk, tensor = exact_trunk(trunk), tensor.contiguous()
-    calls = (partial(run, trunk, tensor), partial(fitted.score_samples, X))
+    exact_on_gpu = device.type == "cuda" and precision == "float32"
+    layout = torch.contiguous_format if exact_on_gpu else torch.channels_last
+    trunk = trunk_alone(device, dtype, layout)
+    tensor = as_tensor(photos, batch_size, device, dtype).contiguous(memory_format=layout)
+
+    def alone() -> None:
+        with own_precision(device, tf32=precision == "tf32"):
+            run(trunk, tensor)
+
+    calls = (alone, partial(fitted.score_samples, X))
     by_trunk, by_scores = (len(X) / seconds for seconds in interleaved(*calls, repeats=repeats))
     return by_trunk, by_scores, statistics.median(timed(partial(fitted.fit, good)) for _ in range(3))
+
+
+def trunk_alone(device: torch.device, dtype: torch.dtype, layout: torch.memory_format) -> torch.nn.Module:
+    trunk = build_trunk("resnet18", LAYERS, None, seed=0)
+    fold_batch_norms(trunk)
+    return trunk.to(device, dtype).to(memory_format=layout)
 
 
 def as_tensor(

@@ -4,7 +4,7 @@
     python benchmarks/metrics.py --peer             also anomalib's, and the values in tests/test_metrics.py
     python benchmarks/metrics.py --peer --output docs/results/metrics.md
 
-anomalib is installed by uv into an environment of its own, once, the one of benchmarks/peers.py. Each library
+anomalib is installed by uv into an environment of its own, once, the one of benchmarks/peers. Each library
 works in a process of its own, on the same arrays and one and the same CPU core, in turns; times are medians.
 """
 
@@ -187,7 +187,7 @@ def main() -> None:
         return
     pythons = dict.fromkeys(("skpadim", "scikit-learn"), Path(sys.executable))
     if options.peer:
-        from peers_processes import find_python
+        from peers.processes import find_python
 
         pythons["anomalib"] = find_python("anomalib", options.environments)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

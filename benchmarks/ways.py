@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from pages import command, machine, table
 from scipy.ndimage import gaussian_filter
-from skpadim.network.convolutions import pack_trunk
 from timing import interleaved
 from torch.nn import functional
 from torchvision.models import resnet18
@@ -28,8 +27,7 @@ from skpadim.kernels.moments import Blocks
 from skpadim.kernels.prefix import PrefixTree
 from skpadim.kernels.scoring import upsampling_matrix
 from skpadim.kernels.whitening import squared_distances
-from skpadim.network.trunks import narrow_trunk, optimise_trunk, see_shapes
-from skpadim.network.weights import build_trunk
+from skpadim.network.trunks import build_trunk, fold_batch_norms
 
 LAYERS = ("layer1", "layer2", "layer3")
 SHAPES = [(14, 14), (28, 28), (56, 56)]
@@ -87,19 +85,13 @@ def of_the_network(n_images: int) -> list[Pair]:
     last = images.to(memory_format=torch.channels_last)
     plain = build_trunk("resnet18", LAYERS, None, seed=0)
     laid_out = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
-    folded = optimise_trunk(build_trunk("resnet18", LAYERS, None, seed=0))
-    shapes = see_shapes(folded, last[:1])
-    narrow = narrow_trunk(folded, {"layer3": torch.arange(0, 256, 5)[: CHANNELS[0]]}, shapes)
-    packed = pack_trunk(folded, see_shapes(folded, last))
-    packed_for_one = pack_trunk(folded, shapes)
+    folded = build_trunk("resnet18", LAYERS, None, seed=0).to(memory_format=torch.channels_last)
+    fold_batch_norms(folded)
     whole = resnet18(weights=None).eval().to(memory_format=torch.channels_last)
     return [
         ("stop at the deepest layer", lambda: whole(last), lambda: laid_out(last)),
         ("channels_last", lambda: plain(images), lambda: laid_out(last)),
         ("batch norms folded", lambda: laid_out(last), lambda: folded(last)),
-        ("last convolution cut to the kept channels", lambda: folded(last), lambda: narrow(last)),
-        ("weights of convolutions packed for the batch", lambda: folded(last), lambda: packed(last)),
-        ("weights of convolutions packed for one image", lambda: folded(last), lambda: packed_for_one(last)),
         (
             "eight images at a time",
             lambda: folded(last),

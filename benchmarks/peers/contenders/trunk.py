@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from skpadim.network.trunks import optimise_trunk
-from skpadim.network.weights import build_trunk
+from skpadim.network.trunks import build_trunk, fold_batch_norms
 
 from . import shared
 
@@ -17,7 +16,8 @@ class Contender(shared.Contender):
     def __init__(self, setting: shared.Setting) -> None:
         super().__init__(setting)
         trunk = build_trunk(setting.backbone, shared.LAYERS, setting.weights, seed=0)
-        self.trunk = optimise_trunk(trunk).to(setting.device)
+        fold_batch_norms(trunk)
+        self.trunk = trunk.to(setting.device, memory_format=torch.channels_last)
 
     def prepare(self, photos: np.ndarray) -> Any:
         return super().prepare(photos).contiguous(memory_format=torch.channels_last)

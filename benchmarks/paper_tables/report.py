@@ -1,4 +1,4 @@
-"""Tables of `paper_tables.py` in Markdown and CSV, with published figures beside."""
+"""The tables in Markdown and CSV, with published figures beside."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from paper_tables_data import TITLES
-from paper_tables_models import METRICS
 from torchvision.models import get_model_weights
+
+from .data import TITLES
+from .models import METRICS
 
 Result = dict[str, Any]
 Values = dict[str, list[float]]
@@ -264,7 +265,7 @@ def _command(options: argparse.Namespace) -> str:
     given = {"root": "DIR", "output": "DIR"}
     if Path(options.weights).is_file():
         given["weights"] = "FILE"
-    words = ["python", "benchmarks/paper_tables.py"]
+    words = ["python", "benchmarks/paper_tables"]
     for name, value in vars(options).items():
         value = given.get(name, value)
         flag = f"--{name.replace('_', '-')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,10 @@ from skpadim import (
 from skpadim.datasets import load_mvtec_ad, make_inspection_images
 from skpadim.metrics import pimo_score, pro_score
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 _REASON = "the benchmarks are not in this distribution, or the extra progress is not installed"
-paper_tables = pytest.importorskip("paper_tables", reason=_REASON)
-data = pytest.importorskip("paper_tables_data", reason=_REASON)
-report = pytest.importorskip("paper_tables_report", reason=_REASON)
+paper_tables = pytest.importorskip("paper_tables.run", reason=_REASON)
+data = pytest.importorskip("paper_tables.data", reason=_REASON)
+report = pytest.importorskip("paper_tables.report", reason=_REASON)
 
 BLACK = np.zeros((8, 8), dtype=np.uint8)
 LAYERS = ("layer1", "layer2")

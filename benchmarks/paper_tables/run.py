@@ -1,6 +1,6 @@
 """The paper's tables: image and pixel ROC AUC, PRO and AUPIMO of every category, beside published figures.
 
-    python benchmarks/paper_tables.py --dataset mvtec_ad --root DIR --weights FILE --ablations --output DIR
+    python benchmarks/paper_tables --dataset mvtec_ad --root DIR --weights FILE --ablations --output DIR
 
 Writes <data set>.md and .csv. A category that is done is kept in parts/: the same command again goes on
 after a stop. Features are computed once for each category; every model is a Gaussian of them. With
@@ -21,7 +21,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from paper_tables_data import (
+from rich.progress import MofNCompleteColumn, Progress
+from sklearn.utils import Bunch
+
+import skpadim
+from skpadim import CNNFeatureTransformer, FeaturePyramid
+from skpadim.datasets import FrameMask
+
+from .data import (
     TITLES,
     Mask,
     centre_placements,
@@ -32,14 +39,8 @@ from paper_tables_data import (
     see,
     see_mask,
 )
-from paper_tables_models import Maps, Models, measure, pixel_photos
-from paper_tables_report import write_reports
-from rich.progress import MofNCompleteColumn, Progress
-from sklearn.utils import Bunch
-
-import skpadim
-from skpadim import CNNFeatureTransformer, FeaturePyramid
-from skpadim.datasets import FrameMask
+from .models import Maps, Models, measure, pixel_photos
+from .report import write_reports
 
 Say = Callable[[str], None]
 
@@ -70,7 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    prog = "python benchmarks/paper_tables"
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
     add("--dataset", choices=list(TITLES), required=True)
     add("--root", type=Path, required=True, help="folder of the data set")
@@ -235,7 +237,7 @@ def looks(
 def _digest_of_code() -> str:
     """Return a digest of all code that a result depends on: a changed one computes anew."""
     package, here = Path(skpadim.__file__).parent, Path(__file__)
-    own = [here.with_name(name) for name in ("paper_tables_data.py", "paper_tables_models.py")]
+    own = [here.with_name(name) for name in ("data.py", "models.py")]
     sources = [*sorted(package.rglob("*.py")), here, *own]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
@@ -247,7 +249,3 @@ def _stamp(path: str) -> tuple[str, int, int]:
 
 def _epsilon(text: str) -> float | str:
     return text if text == "auto" else float(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The other side of peers_worker.py: environments for the peers, and calls with a limit on their time."""
+"""The other side of worker.py: environments for the peers, and calls with a limit on their time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers_contenders import MODULES
+
+from .contenders import MODULES
 
 #: What is installed for whom; the others run where this runs.
 REQUIREMENTS = {"anomalib": "anomalib>=2.7", "anomavision": "anomavision[cpu]>=3.6"}
-WORKER = Path(__file__).with_name("peers_worker.py")
+_BENCHMARKS = Path(__file__).resolve().parents[1]
 _START_SECONDS = 300
 _A_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+){2,}[/\\]?")
 
@@ -70,7 +71,8 @@ class Process:
         python = find_python(name, environments)
         self._log = (folder / f"{name}.log").open("w")
         self._process = subprocess.Popen(
-            [str(python), str(WORKER), name, str(folder)],
+            [str(python), "-m", "peers.worker", name, str(folder.absolute())],
+            cwd=_BENCHMARKS,
             env=os.environ | pins,
             text=True,
             stdin=subprocess.PIPE,
@@ -83,7 +85,7 @@ class Process:
         self._answer(_START_SECONDS)
 
     def call(self, method: str, *arguments: Any, cap: float) -> Any:
-        """Return what a method of peers_worker.Worker returns, or raise FailedError."""
+        """Return what a method of worker.Worker returns, or raise FailedError."""
         if self.ended is None:
             assert self._process.stdin
             try:

@@ -1,4 +1,4 @@
-"""The contenders of benchmarks/peers.py: a module each, which imports its library when it is imported."""
+"""The contenders: a module each, which imports its library when it is imported."""
 
 #: Name on the command line and in the report, and the module. Trunks have no maps and learn nothing.
 MODULES = {

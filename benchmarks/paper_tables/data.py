@@ -1,4 +1,4 @@
-"""Photos and masks for `paper_tables.py`, as the network sees them: aligned, or turned at random."""
+"""Photos and masks, as the network sees them: aligned, or turned at random."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import joblib
 import numpy as np
 import torch
 import torchvision.models.feature_extraction  # noqa: F401  imported by the fit, not its memory
-from torch.fx.experimental import optimization  # noqa: F401  likewise
 
 from skpadim import PaDiMDetector
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers_contenders import MODULES, shared
+
+from .contenders import MODULES, shared
 
 # Images scored one by one in a run, and images whose distances are compared.
 N_SINGLE = 16
@@ -33,7 +34,9 @@ class Worker:
     def __init__(self, name: str, folder: Path) -> None:
         self.setting = shared.Setting.read(folder)
         torch.set_num_threads(self.setting.threads)
-        self.make: type[shared.Contender] = import_module(f"peers_contenders.{MODULES[name]}").Contender
+        self.make: type[shared.Contender] = import_module(
+            f".contenders.{MODULES[name]}", __package__
+        ).Contender
         self.name = name
         # Before memory is looked at: what all have in common.
         self.good, self.test = (np.load(folder / f"{photos}.npy") for photos in ("good", "test"))

@@ -1,4 +1,4 @@
-"""PaDiM and the paper's ablations for `paper_tables.py`: maps and their metrics."""
+"""PaDiM and the paper's ablations: maps and their metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from paper_tables_data import Mask
 from sklearn.base import TransformerMixin
 from sklearn.metrics import roc_auc_score
 
@@ -20,6 +19,8 @@ from skpadim import (
     SemiOrthogonalProjection,
 )
 from skpadim.metrics import pimo_score, pixel_roc_auc_score, pro_score
+
+from .data import Mask
 
 Maps = NDArray[np.floating[Any]]
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 from numpy.testing import assert_allclose
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 _REASON = "the benchmarks are not in this distribution"
-peers = pytest.importorskip("peers", reason=_REASON)
-processes = pytest.importorskip("peers_processes", reason=_REASON)
-reporting = pytest.importorskip("peers_report", reason=_REASON)
+peers = pytest.importorskip("peers.run", reason=_REASON)
+processes = pytest.importorskip("peers.processes", reason=_REASON)
+reporting = pytest.importorskip("peers.report", reason=_REASON)
 
 TINY = ["--sizes", "8", "--image-size", "64", "--n-channels", "20", "--threads", "1"]
 TINY += ["--repeats", "1", "--score-repeats", "1"]

@@ -1,4 +1,4 @@
-"""What benchmarks/peers.py measured, kept cell by cell and written as Markdown."""
+"""What was measured, kept cell by cell and written as Markdown."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pages import command, machine, table
 
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
-  last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. skpadim's trunk is cut to
-  the kept channels as well, takes a batch a few images at a time (see "What paid"), and for single images
-  packs the weights of its convolutions: so a ratio may be below one. "trunk split" takes eight images at a
-  time.
+  last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. On a CPU, skpadim passes a
+  batch through the network a few images at a time (see "What paid"), so a ratio may be below one. "trunk
+  split" takes eight images at a time.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
@@ -127,7 +126,7 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
     failures = [f"- {name}, {measure}: {text}" for (name, measure), text in results.failures.items()]
     parts = [
         ["# Beside every peer"],
-        [f"Made by `{command('peers.py')}` on {machine()}. {setting}"],
+        [f"Made by `{command('peers')}` on {machine()}. {setting}"],
         ["In brackets: the ratio to the trunk alone in the same turn, its median and extremes."],
         fit_table(results, names, sizes),
         [*score_table(results, names)],

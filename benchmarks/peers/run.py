@@ -1,6 +1,6 @@
 """skpadim beside every peer: times, memory, size on disk, and whether the maps agree.
 
-    python benchmarks/peers.py --output docs/results/peers.md
+    python benchmarks/peers --output docs/results/peers.md
 
 The trunk alone, skpadim, anomalib, AnomaVision, and the formulas of the first public implementation in plain
 NumPy and SciPy. Each works in a process of its own, on the same drawn photos, with the same random weights,
@@ -8,7 +8,7 @@ channels and number of threads, in turns. The two libraries are installed from t
 environments of their own; no weights are downloaded. Whoever fails, takes too long for a cell or needs too
 much memory says so in its row. Linux only. About twenty minutes on two quiet cores.
 
-    python benchmarks/peers.py --backbone wide_resnet50_2 --sizes 512 --contenders trunk skpadim \\
+    python benchmarks/peers --backbone wide_resnet50_2 --sizes 512 --contenders trunk skpadim \\
         --repeats 1 --cap 900
 
 The paper's largest model, with its 550 channels: whether it fits and scores in the memory at hand.
@@ -26,17 +26,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers_contenders import MODULES
-from peers_contenders.shared import BATCH, LAYERS, Setting
-from peers_processes import EndedError, FailedError, Process, find_python
-from peers_report import Results, report
 from PIL import Image
 from torchvision.models import get_model
 
 from skpadim import PaDiMDetector
 from skpadim.datasets import make_inspection_images
 
-ROOT = Path(__file__).resolve().parents[1]
+from .contenders import MODULES
+from .contenders.shared import BATCH, LAYERS, Setting
+from .processes import EndedError, FailedError, Process, find_python
+from .report import Results, report
+
+ROOT = Path(__file__).resolve().parents[2]
 BACKBONES = {"resnet18": 100, "wide_resnet50_2": 550}  # and the paper's numbers of channels
 #: A fit that takes longer is not repeated.
 LONG_SECONDS = 30
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    prog = "python benchmarks/peers"
+    parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
     add("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="numbers of images to fit on")
     add("--contenders", nargs="+", choices=list(MODULES), default=list(MODULES))
@@ -254,7 +256,3 @@ def describe(options: argparse.Namespace) -> str:
         f"{options.image_size} px, {options.device}, threads: {options.threads}; at most {options.cap:g} s "
         f"for a cell{limit}."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,1 @@
+"""skpadim beside every peer: `python benchmarks/peers`."""
