@@ -351,10 +351,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         return whole
 
     def _move_threshold(self, rate: float) -> None:
-        # A shallow copy of the detector shares its pipeline, and keeps its own threshold.
-        *steps, (name, gaussian) = self.pipeline_.steps
-        moved = copy.copy(gaussian).set_false_alarm_rate(rate)
-        self.pipeline_ = Pipeline([*steps, (name, moved)])
+        self._exchange_gaussian(copy.copy(self._fitted_steps()[2]).set_false_alarm_rate(rate))
+
+    def _place_threshold(self, value: float) -> None:
+        self._exchange_gaussian(copy.copy(self._fitted_steps()[2]).set_threshold(value))
+
+    def _exchange_gaussian(self, gaussian: PatchGaussian) -> None:
+        """Take another last step. A shallow copy of the detector shares its pipeline, and keeps its own."""
+        *steps, (name, _) = self.pipeline_.steps
+        self.pipeline_ = Pipeline([*steps, (name, gaussian)])
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())
