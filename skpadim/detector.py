@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
+from .base.checks import warn_of_defective
 from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
@@ -170,7 +171,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             paths; a list of PIL images or of arrays of any sizes; a torch tensor (n, 3, h, w). At least
             three.
         y : object
-            Ignored.
+            Not learned from. Where it labels images -1, a warning says that they are learned as good.
 
         Returns
         -------
@@ -181,8 +182,14 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         ValueError, TypeError
             If a parameter is out of range or an image cannot be read; the message names it. The detector
             is left as it was.
+
+        Warns
+        -----
+        UserWarning
+            If y, +1 good and -1 defective, says that defective images are among them.
         """
         images = check_images(X, min_images=3)
+        warn_of_defective(y, len(images))
         features, channels, gaussian = self._make_steps()
         n_channels = [shape[0] for shape in features.fit(X).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
