@@ -6,8 +6,10 @@ Gaussian of all other images does not: these leave-one-out scores stand for new 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from operator import itemgetter
 from typing import Any, ClassVar, Self
 
@@ -266,6 +268,57 @@ class CalibratedDecisionMixin(OutlierMixin):
         self.false_alarm_rate = rate
         return self
 
+    def set_threshold(self, value: float) -> Self:
+        """Move the threshold to an anomaly score of your own, without refitting.
+
+        No parameter is set: a clone, or another fit, has the threshold of ``false_alarm_rate`` again, as has
+        :meth:`set_false_alarm_rate`. p-values stay as they are.
+
+        Parameters
+        ----------
+        value : float
+            Images with a higher anomaly score, ``-score_samples``, are anomalies. At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the value is no finite number, or negative; nothing is changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skpadim import PatchGaussian
+        >>> gaussian = PatchGaussian().fit(np.random.default_rng(0).normal(size=(100, 3)))
+        >>> gaussian.set_threshold(2.5).offset_
+        -2.5
+        """
+        check_is_fitted(self)
+        self._place_threshold(_check_threshold(value))
+        return self
+
     def _move_threshold(self, rate: float) -> None:
         """Set ``offset_`` to what a false-alarm rate asks for."""
-        self.offset_ = -conformal_threshold(self.loo_scores_, rate)
+        self._place_threshold(conformal_threshold(self.loo_scores_, rate))
+
+    def _place_threshold(self, value: float) -> None:
+        """Set ``offset_`` so that higher anomaly scores are anomalies."""
+        self.offset_ = -value
+
+
+def _check_threshold(value: Any) -> float:
+    """Return an anomaly score to take as threshold."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"value={value!r} must be a number: images that score higher are anomalies.")
+    threshold = float(value)
+    if not math.isfinite(threshold):
+        raise ValueError(f"value={value!r} must be finite.")
+    if threshold < 0:
+        raise ValueError(
+            f"value={value!r} is negative, and anomaly scores are distances: score_samples and offset_ are "
+            f"minus them. Pass {-threshold!r} if that is what you read there."
+        )
+    return threshold

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
+from .base.checks import warn_of_defective
 from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
@@ -189,7 +190,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             paths; a list of PIL images or of arrays of any sizes; a torch tensor (n, 3, h, w). At least
             three.
         y : object
-            Ignored.
+            Not learned from. Where it labels images -1, a warning says that they are learned as good.
 
         Returns
         -------
@@ -200,9 +201,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         ValueError, TypeError
             If a parameter is out of range or an image cannot be read; the message names it. The detector
             is left as it was.
+
+        Warns
+        -----
+        UserWarning
+            If y, +1 good and -1 defective, says that defective images are among them.
         """
         features, channels, gaussian = self._make_steps()
         images = features.images(X, min_images=3, on_error=self.on_error)
+        warn_of_defective(y, len(images))
         n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
@@ -397,10 +404,15 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         return whole
 
     def _move_threshold(self, rate: float) -> None:
-        # A shallow copy of the detector shares its pipeline, and keeps its own threshold.
-        *steps, (name, gaussian) = self.pipeline_.steps
-        moved = copy.copy(gaussian).set_false_alarm_rate(rate)
-        self.pipeline_ = Pipeline([*steps, (name, moved)])
+        self._exchange_gaussian(copy.copy(self._fitted_steps()[2]).set_false_alarm_rate(rate))
+
+    def _place_threshold(self, value: float) -> None:
+        self._exchange_gaussian(copy.copy(self._fitted_steps()[2]).set_threshold(value))
+
+    def _exchange_gaussian(self, gaussian: PatchGaussian) -> None:
+        """Take another last step. A shallow copy of the detector shares its pipeline, and keeps its own."""
+        *steps, (name, _) = self.pipeline_.steps
+        self.pipeline_ = Pipeline([*steps, (name, gaussian)])
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional
 
-from .base.checks import check_size
+from .base.checks import check_size, warn_of_defective
 from .base.devices import join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
@@ -139,7 +139,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
             Features of good images, at least three. An array of two dimensions is one patch.
         y : object
-            Ignored.
+            Not learned from. Where it labels images -1, a warning says that they are learned as good.
 
         Returns
         -------
@@ -149,8 +149,14 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         ------
         ValueError
             If X has fewer than three images, is not finite, or has a covariance without Cholesky factor.
+
+        Warns
+        -----
+        UserWarning
+            If y, +1 good and -1 defective, says that defective images are among them.
         """
         pyramid = self._check(X, reset=True)
+        warn_of_defective(y, len(pyramid))
         return self.fit_stream(self._chunks(pyramid), pyramid.image_size)
 
     @_fit_context(prefer_skip_nested_validation=True)

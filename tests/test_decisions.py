@@ -13,10 +13,12 @@ from scipy.stats import false_discovery_control
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 
 from plain import draw_pyramid
-from skpadim import PatchGaussian
+from skpadim import PatchGaussian, RandomChannelSelector
 from skpadim.datasets import make_inspection_images
+from skpadim.persistence import TRUSTED_TYPES
 from small import small
 
 
@@ -116,6 +118,68 @@ def test_the_threshold_itself_is_good():
         assert_array_equal(gaussian.segment(pyramid).any(axis=(1, 2)), gaussian.predict(pyramid) == -1)
 
 
+def test_a_threshold_of_ones_own(detector, photos):
+    """Planted: half of the photos lie above it."""
+    scores = -detector.score_samples(photos.X_test)
+    value = float(np.sort(scores)[len(scores) // 2 - 1])
+    moved = copy.copy(detector)
+    assert moved.set_threshold(value) is moved and moved.offset_ == -value
+    assert detector.offset_ != moved.offset_, "the shallow copy has its own"
+    expected = np.where(scores > value, -1, 1)
+    assert (expected == -1).sum() == len(scores) // 2
+    assert_array_equal(moved.predict(photos.X_test), expected)
+    assert_array_equal(moved.segment(photos.X_test).any(axis=(1, 2)), expected == -1)
+    assert_array_equal(moved.p_values(photos.X_test), detector.p_values(photos.X_test))
+    assert moved.set_false_alarm_rate(detector.false_alarm_rate).offset_ == detector.offset_
+    assert clone(copy.copy(detector).set_threshold(value)).fit(photos.X_train).offset_ == detector.offset_
+
+
+@pytest.mark.parametrize("kind", ["joblib", "skops", "deepcopy"])
+def test_a_threshold_of_ones_own_stays(detector, photos, kind, tmp_path):
+    moved, path = copy.copy(detector).set_threshold(np.float32(3.25)), tmp_path / "detector"
+    if kind == "joblib":
+        joblib.dump(moved, path)
+        moved = joblib.load(path)
+    elif kind == "skops":
+        skops = pytest.importorskip("skops.io")
+        skops.dump(moved, path)
+        moved = skops.load(path, trusted=TRUSTED_TYPES)
+    else:
+        moved = copy.deepcopy(moved)
+    assert moved.offset_ == moved.pipeline_["gaussian"].offset_ == -3.25
+    assert_array_equal(moved.predict(photos.X_test) == -1, -detector.score_samples(photos.X_test) > 3.25)
+
+
+def test_a_threshold_of_ones_own_in_a_pipeline():
+    pyramid = draw_pyramid(22, [(3, 6, 6), (2, 3, 3)], image_size=(24, 24))
+    steps = Pipeline([("channels", RandomChannelSelector(3)), ("gaussian", PatchGaussian())]).fit(
+        pyramid[:20]
+    )
+    scores = -steps.score_samples(pyramid)
+    steps["gaussian"].set_threshold(np.median(scores))
+    assert_array_equal(steps.predict(pyramid) == -1, scores > np.median(scores))
+    assert_array_equal(steps.decision_function(pyramid) < 0, scores > np.median(scores))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ("3", TypeError, "value='3' must be a number"),
+        (None, TypeError, "must be a number"),
+        (True, TypeError, "must be a number"),
+        (np.array([3.0]), TypeError, "must be a number"),
+        (np.nan, ValueError, "value=nan must be finite"),
+        (-np.inf, ValueError, "must be finite"),
+        (-3.5, ValueError, r"value=-3.5 is negative.* Pass 3.5 if"),
+    ],
+)
+def test_thresholds_that_are_none_change_nothing(detector, value, error, message):
+    before = detector.offset_
+    with pytest.raises(error, match=message):
+        detector.set_threshold(value)
+    assert detector.offset_ == before
+
+
 def test_training_images_are_judged_by_their_leave_one_out_scores(detector, photos):
     in_sample = -detector.score_samples(photos.X_train)
     assert (detector.loo_scores_ > in_sample).all(), "an image is nearer to its own Gaussian"
@@ -149,8 +213,10 @@ def test_methods_before_fit(photos):
         lambda: small().p_values(photos.X_test),
         lambda: small().segment(photos.X_test),
         lambda: small().set_false_alarm_rate(0.1),
+        lambda: small().set_threshold(3.0),
         lambda: PatchGaussian().p_values(np.ones((3, 2))),
         lambda: PatchGaussian().set_false_alarm_rate(0.1),
+        lambda: PatchGaussian().set_threshold(3.0),
     ):
         with pytest.raises(NotFittedError):
             call()

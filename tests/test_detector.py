@@ -214,6 +214,21 @@ def test_progress_bar_of_scikit_learn(photos, capsys):
     assert "PaDiMDetector" in capsys.readouterr().out
 
 
+def test_scoring_monitor_of_scikit_learn_is_refused(photos):
+    from sklearn.callback import ProgressBar, ScoringMonitor
+
+    unfitted = small()
+    for callbacks in ([ScoringMonitor(scoring=None)], [ProgressBar(), ScoringMonitor(scoring="roc_auc")]):
+        with pytest.raises(
+            TypeError, match="ScoringMonitor would record nothing: PaDiMDetector cannot score"
+        ):
+            unfitted.set_callbacks(*callbacks)
+    assert not hasattr(unfitted, "_skl_callbacks")
+    with pytest.raises(TypeError, match="FitCallback"):
+        unfitted.set_callbacks("ScoringMonitor")
+    assert unfitted.set_callbacks() is unfitted
+
+
 def test_failed_fit_leaves_the_detector_as_it_was(photos):
     fitted = small().fit(photos.X_train)
     before = fitted.score_samples(photos.X_test)

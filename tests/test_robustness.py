@@ -449,9 +449,9 @@ def test_processes_of_loky(files):
             scoring="roc_auc",
             n_jobs=n_jobs,
             error_score="raise",
+            refit=False,
         ).fit(X, y)
         for n_jobs in (1, 2)
     ]
     serial, parallel_ = (search.cv_results_["mean_test_score"] for search in results)
     assert_allclose(parallel_, serial)
-    assert_allclose(results[1].score_samples(files), results[0].score_samples(files), rtol=1e-5)

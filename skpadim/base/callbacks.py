@@ -3,13 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from sklearn.callback import CallbackSupportMixin, with_callbacks
+import sklearn.callback
+from sklearn.callback import ScoringMonitor, with_callbacks
 
 __all__ = ["CallbackSupportMixin", "report_batches", "with_callbacks"]
 
 T = TypeVar("T")
+
+
+class CallbackSupportMixin(sklearn.callback.CallbackSupportMixin):
+    """scikit-learn's mixin, for estimators that have nothing to score before their fit ends."""
+
+    def set_callbacks(self, *callbacks: Any) -> Self:
+        """Set callbacks, which see the fit and its batches begin and end.
+
+        Parameters
+        ----------
+        *callbacks : callback instances
+            None: take off those that are set.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If one is no callback of scikit-learn's protocol, or a ``ScoringMonitor``: it scores the estimator
+            after each step of a fit, and there is none to score before the last photo is seen.
+        """
+        if any(isinstance(callback, ScoringMonitor) for callback in callbacks):
+            raise TypeError(
+                f"ScoringMonitor would record nothing: {type(self).__name__} cannot score before its fit has "
+                "seen the last photo, nor judge itself by the photos that it learned. Score other photos "
+                "after the fit."
+            )
+        super().set_callbacks(*callbacks)
+        return self
 
 
 def report_batches(

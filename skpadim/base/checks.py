@@ -1,8 +1,10 @@
-"""Checks of parameters that several estimators have: sizes, and names of layers."""
+"""Checks of what several estimators take: sizes, names of layers, and labels."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Set
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,3 +45,29 @@ def check_layer_names(layers: Any) -> tuple[str, ...]:
     if not len(layers) or len(set(layers)) < len(layers):
         raise ValueError(f"layers must hold at least one name, and none twice; got {layers!r}.")
     return tuple(map(str, layers))
+
+
+def warn_of_defective(y: Any, n_images: int) -> None:
+    """Warn if y labels some of the images of a fit -1: they are learned as good.
+
+    Whatever else y holds is ignored, as scikit-learn's outlier detectors ignore it: nothing, names, classes
+    from 0, or another number of labels.
+    """
+    try:
+        labels = np.asarray(y)
+    except (TypeError, ValueError):  # It is ragged, say, and no labels.
+        return
+    if labels.shape not in ((n_images,), (n_images, 1)):
+        return
+    values = labels.ravel().tolist()
+    if not all(isinstance(value, Real) and value in (1, -1) for value in values):
+        return
+    n_defective = values.count(-1)
+    if n_defective:
+        warnings.warn(
+            f"{n_defective} of {n_images} images are labelled -1 in y, and fit learns all of X as good, "
+            "defects included. Pass X[y == 1]; in a search or cross-validation, cv=OneClassKFold() of "
+            "skpadim.model_selection, and refit=False.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -13,7 +13,6 @@ low-pass filter than every other image gets, so scores would depend on the file 
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..base.locks import ForkSafeLock
 from . import formats
 from .pillow import refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Raster, full_scale_of
@@ -31,7 +31,7 @@ Path: TypeAlias = str | os.PathLike[str]
 
 # Pillow loads an image object on first use, and not thread-safely: the same object may stand twice in `X`,
 # or be scored by several threads at once. Files are opened once each and need no lock.
-_IMAGE_OBJECT_LOCK = threading.Lock()
+_IMAGE_OBJECT_LOCK = ForkSafeLock()
 
 
 def decode(image: Path | Image.Image, name: str) -> Raster:

@@ -6,12 +6,13 @@ A photo of 12 bits in 16 is sixteen times too dark if nobody says so. Three may 
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..base.locks import ForkSafeLock
 
 Range: TypeAlias = tuple[float, float]
 ValueRange: TypeAlias = str | int | Range
@@ -24,6 +25,8 @@ _ROUNDING = 1e-6
 # All photos of a fit together should use more of their range, and less of them be beyond it.
 _NARROW = 1 / 16
 _MANY_BEYOND = 0.01
+# One for all: a lock that is renewed after a fork is never let go, and one is held for a moment only.
+_SEEN_LOCK = ForkSafeLock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +210,6 @@ class RangeSeen:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._low, self._high = np.inf, -np.inf
         self._beyond, self._count = 0.0, 0
 
@@ -215,7 +217,7 @@ class RangeSeen:
         """Take in images: bytes, or floats in [0, 1]; `beyond` is the share that was cut off."""
         largest = 255 if shares.dtype == np.uint8 else 1
         low, high = shares.min() / largest, shares.max() / largest
-        with self._lock:
+        with _SEEN_LOCK:
             self._low, self._high = min(self._low, low), max(self._high, high)
             self._beyond += beyond * n_images
             self._count += n_images

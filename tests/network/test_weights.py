@@ -139,6 +139,22 @@ def test_old_file_without_counters_of_batches(tmp_path):
     assert_close(outputs_of(trunk, pixels()), hooked(network("resnet18"), layers, pixels()), 1e-6)
 
 
+def test_file_of_data_parallel(tmp_path):
+    """torch.nn.DataParallel puts "module." before every name."""
+    layers, model = RESNET[:1], network("resnet18")
+    state = nn.DataParallel(model).state_dict()
+    assert all(name.startswith("module.") for name in state)
+    trunk = build_trunk("resnet18", layers, saved(state, tmp_path), seed=0)
+    assert_close(outputs_of(trunk, pixels()), hooked(model, layers, pixels()), 1e-6)
+
+
+def test_prefix_of_some_entries_is_no_prefix(tmp_path):
+    state = dict(network("resnet18").state_dict())
+    state["module.conv1.weight"] = state.pop("conv1.weight")
+    with pytest.raises(ValueError, match=r"1 missing \(conv1.weight\)"):
+        build_trunk("resnet18", RESNET, saved(state, tmp_path), seed=0)
+
+
 def folded(trunk):
     fold_batch_norms(trunk)
     return trunk

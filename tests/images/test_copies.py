@@ -1,0 +1,99 @@
+"""Copies: images with the same pixels, wherever they stand in the stream, and no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from skpadim.images.collection import check_images
+from skpadim.images.copies import CopiesSeen, pixel_digests
+
+
+def draw(n_images, *, side=12, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n_images, side, side, 3), dtype=np.uint8)
+
+
+def seen(X, batch_size=4, size=(12, 12)):
+    copies = CopiesSeen()
+    for batch in check_images(X).batches(batch_size, size, None, 1):
+        copies.add(pixel_digests(batch.pixels))
+    return copies
+
+
+def first_of_the_same(X):
+    """Compare every pair, pixel by pixel."""
+    return [next(j for j, other in enumerate(X) if np.array_equal(image, other)) for image in X]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+@pytest.mark.parametrize("as_float", [False, True])
+def test_groups_are_those_of_comparing_every_pair(batch_size, as_float):
+    chosen = np.random.default_rng(1).integers(0, 15, 30)
+    X = draw(15)[chosen]
+    groups = seen(X.astype(np.float32) / 300 if as_float else X, batch_size).groups()
+    assert groups.tolist() == first_of_the_same(X)
+    assert groups.dtype.kind == "i"
+
+
+def test_one_value_of_one_pixel_tells_images_apart():
+    X = np.repeat(draw(1), 6, axis=0)
+    for index in range(1, 6):
+        X[index, 2 * index, index, index % 3] ^= 1
+    assert seen(X).groups().tolist() == [*range(6)]
+    assert seen(X.astype(np.float32) / 300).groups().tolist() == [*range(6)]
+
+
+def test_the_same_values_in_another_shape_are_no_copy():
+    values = torch.arange(72, dtype=torch.uint8)
+    wide, high = values.reshape(1, 4, 6, 3), values.reshape(1, 6, 4, 3)
+    copies = CopiesSeen()
+    for image in (wide, high, wide):
+        copies.add(pixel_digests(image.permute(0, 3, 1, 2)))
+    assert copies.groups().tolist() == [0, 1, 0]
+
+
+def test_bytes_that_share_a_batch_with_floats_are_still_bytes():
+    photos = draw(3)
+    X = [photos[0], photos[1], photos[2], photos[0], photos[1].astype(np.float32) / 300, photos[1]]
+    assert seen(X, batch_size=3).groups().tolist() == [0, 1, 2, 0, 4, 1]
+    # The first row is in whole 255ths, the rest is not.
+    mixed = photos[2].astype(np.float32) / 255
+    mixed[1:] += np.float32(1e-4)
+    assert seen([photos[2], mixed.clip(0, 1), mixed.clip(0, 1)]).groups().tolist() == [0, 1, 1]
+
+
+def test_files_of_other_names_and_formats_are_copies(tmp_path):
+    from PIL import Image
+
+    photos = draw(2)
+    for name, photo in [("a.png", photos[0]), ("b.png", photos[1]), ("c.bmp", photos[0])]:
+        Image.fromarray(photo).save(tmp_path / name)
+    assert seen(sorted(tmp_path.iterdir())).groups().tolist() == [0, 1, 0]
+
+
+def test_memory_layout_of_the_batch_does_not_decide():
+    pixels = torch.from_numpy(draw(5)).permute(0, 3, 1, 2)
+    assert pixel_digests(pixels) == pixel_digests(pixels.contiguous())
+
+
+def test_eight_bytes_are_kept_of_an_image():
+    copies = CopiesSeen()
+    copies.add(index.to_bytes(4) for index in range(10_000))
+    assert len(copies._kept) == 80_000
+    assert copies._kept.__sizeof__() < 100_000
+
+
+def test_message_counts_and_names_them():
+    copies = CopiesSeen()
+    copies.add([b"a", b"b"])
+    assert copies.explain(str) is None
+    copies.add([b"b", b"a", b"b"])
+    said = copies.explain(lambda place: f"X[{place}]")
+    assert said.startswith("3 of 5 images in X are exact copies of others, the first: X[2] of X[1]. ")
+    assert "false_alarm_rate" in said and "Pass each image once" in said
+
+
+def test_nothing_seen_has_no_copies():
+    assert CopiesSeen().groups().tolist() == []
+    assert CopiesSeen().explain(str) is None
