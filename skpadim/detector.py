@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -24,14 +25,17 @@ from .base.checks import warn_of_defective
 from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .calibration import CalibratedDecisionMixin
+from .calibration import CalibratedDecisionMixin, Reservoir
 from .channels import RandomChannelSelector
-from .features import CNNFeatureTransformer, describe_image_input
+from .features import CNNFeatureTransformer, FeatureBatch, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import Images
+from .images.copies import CopiesSeen
 from .images.resizing import centre_window
 from .images.scales import ValueRange
 
+# Of so many good photos at most is kept what they look like.
+_N_PHOTOS_KEPT = 500
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
@@ -101,6 +105,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         The channels kept; they index the concatenated embedding, layers in the order given.
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
         Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    photo_statistics_ : ndarray of shape (min(n_images, 500), 9)
+        What a random sample of the training photos looks like; see
+        :func:`skpadim.images.statistics.photo_statistics`.
     offset_ : float
         Minus the threshold: ``decision_function`` is ``score_samples - offset_``.
 
@@ -213,10 +220,13 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
-        batches = report_batches(self, features.levels(images, keep), n_batches, X)
+        observed = _Observed(features.stream(images, keep, measure=True), draw_seed(features.random_state))
+        batches = report_batches(self, observed.levels(), n_batches, X)
         gaussian.fit_stream(batches, features.input_size_, features.ignored_)
         images.warn_of_failures()
         images.warn_of_range()
+        observed.warn_of_copies(images)
+        self.photo_statistics_ = observed.statistics()
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
@@ -372,8 +382,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     def _distances(self, images: Images) -> Iterator[tuple[Sequence[int], Tensor]]:
         """Yield which images are in a batch, and their distances, on the device."""
         features, _, gaussian = self._fitted_steps()
-        for indices, levels in features.numbered_levels(images, self._kept_channels()):
-            yield indices, gaussian.distances(levels)
+        for batch in features.stream(images, self._kept_channels()):
+            yield batch.indices, gaussian.distances(batch.levels)
 
     def _at_original_sizes(
         self,
@@ -416,6 +426,42 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())
+
+
+class _Observed:
+    """What a fit notices of photos while they pass: how they look, and which are copies.
+
+    Parameters
+    ----------
+    batches : iterator of FeatureBatch
+        Measured.
+    seed : int
+    """
+
+    def __init__(self, batches: Iterator[FeatureBatch], seed: int) -> None:
+        self._batches = batches
+        self._indices: list[int] = []
+        self._copies = CopiesSeen()
+        self._sample = Reservoir(_N_PHOTOS_KEPT, seed)
+
+    def levels(self) -> Iterator[list[Tensor]]:
+        """Yield the features of every batch."""
+        for batch in self._batches:
+            self._indices.extend(batch.indices)
+            self._copies.add(batch.contents)
+            self._sample.add([torch.from_numpy(batch.statistics)])
+            yield batch.levels
+
+    def warn_of_copies(self, images: Images) -> None:
+        """Warn if images are exact copies of others."""
+        reason = self._copies.explain(lambda place: images.describe(self._indices[place]))
+        if reason is not None:
+            warnings.warn(reason, UserWarning, stacklevel=3)
+
+    def statistics(self) -> NDArray[np.float64]:
+        """Return what a sample of the photos looks like, (n_photos, 9), as they came."""
+        rows = torch.cat([block[0] for block in self._sample.blocks()])
+        return rows[self._sample.order()].numpy()
 
 
 def _by_image(
