@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -96,6 +97,8 @@ class _FullPrecision:
         self._lock = ForkSafeLock()
         self._n_inside = 0
         self._given: list[str] = []
+        if hasattr(os, "register_at_fork"):  # Whoever was inside is not in the child.
+            os.register_at_fork(after_in_child=self._leave_all)
 
     def __enter__(self) -> None:
         with self._lock:
@@ -108,9 +111,17 @@ class _FullPrecision:
         with self._lock:
             self._n_inside -= 1
             if not self._n_inside:
-                above = self._above.fp32_precision
-                # What a switch got from the one above it goes on coming from there.
-                self._turn(["none" if given == above else given for given in self._given])
+                self._turn_back()
+
+    def _leave_all(self) -> None:
+        if self._n_inside:
+            self._n_inside = 0
+            self._turn_back()
+
+    def _turn_back(self) -> None:
+        above = self._above.fp32_precision
+        # What a switch got from the one above it goes on coming from there.
+        self._turn(["none" if given == above else given for given in self._given])
 
     def _turn(self, positions: Sequence[str]) -> None:
         for switch, position in zip(self._switches, positions, strict=True):

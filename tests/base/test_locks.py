@@ -152,3 +152,31 @@ def test_the_lock_is_reentrant_and_keeps_others_out():
         order.append("first")
     other.join()
     assert order == ["first", "other"]
+
+
+_WHILE_SWITCHES_ARE_TURNED = (
+    _CHILDREN
+    + """
+import torch
+from skpadim.base.devices import own_precision
+
+switch = torch.backends.mkldnn.conv
+
+def see():
+    assert switch.fp32_precision == "bf16"
+    with own_precision(torch.device("cpu")):
+        assert switch.fp32_precision == "ieee"
+    assert switch.fp32_precision == "bf16"
+
+switch.fp32_precision = "bf16"
+with own_precision(torch.device("cpu")):
+    ends = forked(see)
+see()
+print(ends)
+"""
+)
+
+
+@forks
+def test_switches_of_precision_stand_in_a_child_as_the_application_set_them():
+    assert in_a_process(_WHILE_SWITCHES_ARE_TURNED) == ["0"]
