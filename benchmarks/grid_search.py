@@ -25,9 +25,9 @@ from skpadim.datasets import make_inspection_images
 from skpadim.model_selection import OneClassKFold
 
 LAYERS = {
+    "largest first": [("layer1", "layer2", "layer3"), ("layer1", "layer2"), ("layer1",)],
     "growing": [("layer1",), ("layer1", "layer2"), ("layer1", "layer2", "layer3")],
     "one by one": [("layer1",), ("layer2",), ("layer3",)],
-    "deepest first": [("layer3",), ("layer2",), ("layer1",)],
 }
 N_CHANNELS = [10, 25, 40, 60]
 FOLDS = OneClassKFold(3)
@@ -51,8 +51,8 @@ server: three sets of layers, {len(N_CHANNELS)} numbers of channels and 3 folds 
 in PNG files, {options.image_size} px, untrained ResNet-18. The Gaussians alone are fitted and score, in all
 candidates and folds, on channels chosen beforehand. The cost in passes is what the search took beyond them,
 in units of one pass of the network over all photos, decoding included: the network, and keeping and finding
-features. Again: the same search with all features kept. Where the deepest layer comes first, the shallower
-ones need passes of their own.
+features. Again: the same search with all features kept. Where the largest set comes first, the others are
+found in it; else every set that asks for a new layer needs a pass of its own.
 
 | sets of layers | one pass | the Gaussians alone | the search | again | cost in passes | again |
 |---|---|---|---|---|---|---|

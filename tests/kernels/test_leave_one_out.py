@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+import plain
+from grids import embedding_of, levels_of, moments_of
 from skpadim import PatchGaussian
-from skpadim.kernels import leave_one_out
+from skpadim.kernels import leave_one_out, whitening
 from skpadim.kernels.moments import add_batch, empty_moments
 
 LAYER_SETS = {
@@ -72,6 +74,27 @@ def test_equals_refitting_without_the_image(n_images, n_channels, ridge, layers,
     found = left_out(levels, images, ridge)
     expected = np.stack([refitted(levels, image, ridge) for image in images])
     assert_allclose(np.sqrt(found), np.sqrt(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_images", [3, 5, 20])
+@pytest.mark.parametrize("small", [False, True], ids=["whole", "in bands and chunks"])
+def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
+    if small:
+        monkeypatch.setattr(leave_one_out, "BAND_BYTES", 1)
+        monkeypatch.setattr(leave_one_out, "CHUNK_BYTES", 600)
+    levels = levels_of(1, n_images, [(2, 3, 2), (4, 4, 5), (1, 7, 6)])
+    collected = moments_of(levels)
+    images = [[level[:2] for level in levels], [level[2:] for level in levels]]
+    rows, squared = leave_one_out.factor_and_leave_one_out(collected, images, 0.01, torch.float64)
+    embedding = embedding_of(levels)
+    for index in range(n_images):
+        others = np.delete(embedding, index, axis=0)
+        expected = plain.distances(others, embedding[index : index + 1], 0.01)[0]
+        assert_allclose(squared[index].sqrt(), expected, rtol=1e-6)
+    expected_rows = whitening.whitening_rows(collected.tree, collected.comoments, n_images - 1, 0.01)
+    for depth, (part, expected) in enumerate(zip(rows, expected_rows, strict=True)):
+        expected = whitening.pack(expected)[collected.tree.places(depth)]
+        assert_allclose(part, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("ridge", [1e-7, 1e-6])
