@@ -53,7 +53,7 @@ def main() -> None:
     photos = make_inspection_images(240, 80, 60, image_size=160)
     bad = photos.y_test == -1
     drawn_good = np.concatenate([photos.X_train, photos.X_test[~bad]])
-    resnet = CNNFeatureTransformer(weights=None, image_size=160)
+    resnet = CNNFeatureTransformer("resnet18", weights=None, image_size=160)
     text = table("Drawn flanges, untrained ResNet-18", resnet, drawn_good, photos.X_test[bad], options.splits)
     if options.data:
         good = sorted(options.data.glob("*/good/*"))

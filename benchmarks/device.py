@@ -170,7 +170,7 @@ def detector(
     device: str, precision: str, batch_size: int, photos: Sequence[Any], **network: Any
 ) -> PaDiMDetector:
     """Return one that is fitted."""
-    arguments = {"layers": LAYERS, "weights": None, **network}
+    arguments = {"backbone": "resnet18", "layers": LAYERS, "weights": None, "epsilon": 0.01, **network}
     return PaDiMDetector(batch_size=batch_size, device=device, precision=precision, **arguments).fit(photos)
 
 

@@ -75,12 +75,12 @@ def draw(folder: Path, n_good: int, image_size: int) -> tuple[np.ndarray, np.nda
 
 def measure(X: np.ndarray, y: np.ndarray, name: str, image_size: int, memory: Path) -> str:
     """Return a row of the table."""
-    deepest = CNNFeatureTransformer(weights=None, image_size=image_size).fit(X)
+    deepest = CNNFeatureTransformer("resnet18", weights=None, image_size=image_size).fit(X)
     pyramid = deepest.transform(X[:32])  # warms up
     one_pass, pyramid = timed(lambda: deepest.transform(X))
     gaussians, by_hand = validate_gaussians(pyramid, y, name)
     grid = {"layers": LAYERS[name], "n_channels": N_CHANNELS}
-    detector = PaDiMDetector(weights=None, image_size=image_size, memory=memory)
+    detector = PaDiMDetector("resnet18", weights=None, image_size=image_size, memory=memory)
     search = GridSearchCV(detector, grid, cv=FOLDS, scoring="roc_auc", refit=False)
     searched, again = (timed(lambda: search.fit(X, y))[0] for _ in range(2))
     np.testing.assert_allclose(search.cv_results_["mean_test_score"], by_hand, atol=0.01)

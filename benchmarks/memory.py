@@ -41,7 +41,7 @@ def fit(folder: Path, size: int) -> None:
     paths = sorted((folder / "train" / "good").iterdir())[:size]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    PaDiMDetector(weights=None, device="cpu").fit(paths)
+    PaDiMDetector("resnet18", weights=None, device="cpu").fit(paths)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(f"| {size} | {peak / 1024:.0f} | {seconds:.1f} |", flush=True)

@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
 
     drawn = make_inspection_images(60, 80, 60, image_size=SIZE)
-    resnet = CNNFeatureTransformer(weights=None, image_size=SIZE)
+    resnet = CNNFeatureTransformer("resnet18", weights=None, image_size=SIZE)
     text = table("Drawn flanges, untrained ResNet-18", drawn, resnet, options.channels, options.seeds)
     if options.data:
         tiles = load_inspection_folder(options.data)

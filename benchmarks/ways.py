@@ -200,7 +200,7 @@ def moved_by_resizing() -> tuple[float, float]:
         (drawn.X_train, drawn.X_test),
         (drawn.X_train / np.float32(255), drawn.X_test / np.float32(255)),
     ):
-        maps.append(PaDiMDetector(weights=None, device="cpu").fit(train).anomaly_map(test))
+        maps.append(PaDiMDetector("resnet18", weights=None, device="cpu").fit(train).anomaly_map(test))
     moved = np.abs(maps[0] / maps[1] - 1)
     return float(moved.mean()), float(moved.max())
 

@@ -136,7 +136,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     >>> import numpy as np
     >>> from skpadim import CNNFeatureTransformer
     >>> photos = np.zeros((2, 64, 64, 3), dtype=np.uint8)
-    >>> features = CNNFeatureTransformer(weights=None, image_size=64, layers=("layer1", "layer2"))
+    >>> features = CNNFeatureTransformer("resnet18", weights=None, image_size=64, layers=("layer1", "layer2"))
     >>> features.fit_transform(photos)
     FeaturePyramid(2 images; layer1: 64x16x16, layer2: 128x8x8)
     """

@@ -52,7 +52,7 @@ class _RowsAsImages:
     def _get_param_names(cls):
         return ["batch_size", "device", "layers", "random_state"]
 
-    def _images(self, X, reset):
+    def _as_images(self, X, reset):
         X = validate_data(self, X, reset=reset, dtype=np.float64)
         squeezed = 0.5 + 0.5 * np.tanh(X / 20)
         rows = np.arange(8) * X.shape[1] // 8
@@ -69,30 +69,32 @@ class DetectorOfRows(_RowsAsImages, PaDiMDetector):
     _parameter_constraints: ClassVar[dict] = {}
 
     def fit(self, X, y=None):
-        return super().fit(self._images(X, reset=True))
+        return super().fit(self._as_images(X, reset=True))
 
-    def _distances(self, X):
+    def _images(self, X):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        return super()._distances(self._images(X, reset=False))
+        return super()._images(self._as_images(X, reset=False))
 
 
 class FeaturesOfRows(_RowsAsImages, CNNFeatureTransformer):
     _parameter_constraints: ClassVar[dict] = {}
 
     def fit(self, X, y=None):
-        return super().fit(self._images(X, reset=True))
+        return super().fit(self._as_images(X, reset=True))
 
     def transform(self, X):
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self)
-        pyramid = super().transform(self._images(X, reset=False))
+        pyramid = super().transform(self._as_images(X, reset=False))
         return np.asarray(pyramid).reshape(len(pyramid), -1)
 
 
-@pytest.mark.filterwarnings("ignore:false_alarm_rate")
+@pytest.mark.filterwarnings(
+    "ignore:false_alarm_rate", "ignore:All photos together use", "ignore:.*exact copies of others"
+)
 @pytest.mark.moves_global_generator
 @parametrize_with_checks(
     [

@@ -28,6 +28,7 @@ class Contender(shared.Contender):
             shared.LAYERS,
             len(self.setting.channels()),
             weights=self.setting.weights,
+            epsilon=0.01,
             image_size=self.setting.image_size,
             batch_size=shared.BATCH,
             device=self.setting.device,
