@@ -121,7 +121,8 @@ def test_ablation_of_the_layers_is_of_the_same_channels(root, tables):
     # Upsampled and concatenated, as the paper has it.
     embeddings = [np.asarray(pyramid)[:, np.concatenate(channels)] for pyramid in (train, test)]
     levels = [FeaturePyramid([embedding], image_size=(CROP, CROP)) for embedding in embeddings]
-    maps["all layers together"] = PatchGaussian(0.01, false_alarm_rate=0.5).fit(levels[0]).anomaly_map(levels[1])
+    together = PatchGaussian(0.01, false_alarm_rate=0.5).fit(levels[0])
+    maps["all layers together"] = together.anomaly_map(levels[1])
     for name, of_model in maps.items():
         row = tables[0]["aligned", "bottle", name]
         assert_allclose(figures(row), plain_figures(photos, of_model), atol=0.02)
