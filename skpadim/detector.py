@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -22,20 +21,18 @@ from torch.nn import functional
 
 from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .base.checks import warn_of_defective
-from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .calibration import CalibratedDecisionMixin, Reservoir
+from .calibration import CalibratedDecisionMixin
+from .camera import PhotoCheck, camera_ranges, check_photos, score_range
 from .channels import RandomChannelSelector
-from .features import CNNFeatureTransformer, FeatureBatch, describe_image_input
+from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import Images
-from .images.copies import CopiesSeen
 from .images.resizing import centre_window
 from .images.scales import ValueRange
+from .stream import ObservedStream, join_by_image
 
-# Of so many good photos at most is kept what they look like.
-_N_PHOTOS_KEPT = 500
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
@@ -220,7 +217,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
         n_batches = -(-len(images) // self.batch_size)
-        observed = _Observed(features.stream(images, keep, measure=True), draw_seed(features.random_state))
+        observed = ObservedStream(
+            features.stream(images, keep, measure=True), draw_seed(features.random_state)
+        )
         batches = report_batches(self, observed.levels(), n_batches, X)
         gaussian.fit_stream(batches, features.input_size_, features.ignored_)
         images.warn_of_failures()
@@ -288,7 +287,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         gaussian = self._fitted_steps()[2]
         images = self._images(X)
         scores = ((indices, gaussian.image_scores(d)) for indices, d in self._distances(images))
-        return -_by_image(images, scores, (), np.nan)
+        return -join_by_image(images, scores, (), np.nan)
 
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
@@ -313,7 +312,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         images = self._images(X)
         if not original_size:
             maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
-            return _by_image(images, maps, gaussian.image_size_, np.nan)
+            return join_by_image(images, maps, gaussian.image_size_, np.nan)
         return self._at_original_sizes(
             images,
             gaussian.maps,
@@ -344,7 +343,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         images = self._images(X)
         if not original_size:
             marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
-            return _by_image(images, marks, gaussian.image_size_, False)
+            return join_by_image(images, marks, gaussian.image_size_, False)
         return self._at_original_sizes(
             images,
             gaussian.mark,
@@ -353,6 +352,41 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
                 functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0] > 0
             ),
         )
+
+    def check(self, X: Any, *, false_alarm_rate: float = 0.01) -> list[PhotoCheck]:
+        """Tell whether photos look as good photos do, whatever the part in them, or the camera has failed.
+
+        A blurred, blank or badly lit photo may pass as good, as nothing stands out in it. Its size,
+        brightness, contrast, sharpness or colours lie outside of what good photos show, or its score is too good to be
+        true.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+        false_alarm_rate : float, default=0.01
+            Share of good photos that may be outside by what they look like, all statistics together, and as
+            many again by their score.
+
+        Returns
+        -------
+        list of PhotoCheck
+            One per photo, without those that ``on_error`` skips. ``ok`` says whether nothing is unusual;
+            ``outside`` names what is, with its value, and what good photos show.
+        """
+        features, _, gaussian = self._fitted_steps()
+        images = self._images(X)
+        ranges = camera_ranges(self.photo_statistics_, false_alarm_rate)
+        scores = score_range(self.loo_scores_, false_alarm_rate)
+        checks: list[PhotoCheck] = []
+        for batch in features.stream(images, self._kept_channels(), measure=True):
+            assert batch.statistics is not None
+            found = gaussian.image_scores(gaussian.distances(batch.levels)).cpu().numpy()
+            checks += check_photos(
+                batch.statistics, ranges, scores=found, score_range=scores, indices=batch.indices
+            )
+        images.warn_of_failures()
+        return checks
 
     @property
     def offset_(self) -> float:  # type: ignore[override]
@@ -426,55 +460,3 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())
-
-
-class _Observed:
-    """What a fit notices of photos while they pass: how they look, and which are copies.
-
-    Parameters
-    ----------
-    batches : iterator of FeatureBatch
-        Measured.
-    seed : int
-    """
-
-    def __init__(self, batches: Iterator[FeatureBatch], seed: int) -> None:
-        self._batches = batches
-        self._indices: list[int] = []
-        self._copies = CopiesSeen()
-        self._sample = Reservoir(_N_PHOTOS_KEPT, seed)
-
-    def levels(self) -> Iterator[list[Tensor]]:
-        """Yield the features of every batch."""
-        for batch in self._batches:
-            self._indices.extend(batch.indices)
-            self._copies.add(batch.contents)
-            self._sample.add([torch.from_numpy(batch.statistics)])
-            yield batch.levels
-
-    def warn_of_copies(self, images: Images) -> None:
-        """Warn if images are exact copies of others."""
-        reason = self._copies.explain(lambda place: images.describe(self._indices[place]))
-        if reason is not None:
-            warnings.warn(reason, UserWarning, stacklevel=3)
-
-    def statistics(self) -> NDArray[np.float64]:
-        """Return what a sample of the photos looks like, (n_photos, 9), as they came."""
-        rows = torch.cat([block[0] for block in self._sample.blocks()])
-        return rows[self._sample.order()].numpy()
-
-
-def _by_image(
-    images: Images, parts: Iterator[tuple[Sequence[int], Tensor]], shape: tuple[int, ...], missing: object
-) -> NDArray[Any]:
-    """Join what is computed of each batch, and put what is missing where an image was skipped."""
-    # From a GPU they come while it works on the next.
-    pairs = [(indices, part.to("cpu", non_blocking=True)) for indices, part in parts]
-    images.warn_of_failures()
-    found = [index for indices, _ in pairs for index in indices]
-    joined = join_on_host(part for _, part in pairs) if pairs else np.empty((0, *shape))
-    if len(found) == len(images):
-        return joined
-    whole = np.full((len(images), *shape), missing, dtype=joined.dtype if pairs else None)
-    whole[found] = joined
-    return whole

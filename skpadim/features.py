@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
@@ -25,30 +25,15 @@ from .base.devices import join_on_host, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .images.collection import ImageBatch, Images, check_images
-from .images.copies import pixel_digests
 from .images.digests import digest
 from .images.ignore import ignored_window
 from .images.scales import ValueRange
-from .images.statistics import STATISTICS, photo_statistics
-from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore, built_once, store_folder
 from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .network.normalisation import IMAGENET, Normalisation
 from .pyramid import FeaturePyramid
-
-
-class FeatureBatch(NamedTuple):
-    """The features of some images, and what was seen of these on the way."""
-
-    #: Where they are in X.
-    indices: Sequence[int]
-    #: One tensor (n_images, channels, height, width) per layer.
-    levels: list[Tensor]
-    #: (n_images, 9), see :func:`skpadim.images.statistics.photo_statistics`; None unless asked for.
-    statistics: NDArray[np.float64] | None
-    #: Digests, equal for equal images; none unless asked for.
-    contents: list[bytes]
+from .stream import FeatureBatch, RecalledBatches, computed_batches
 
 
 @dataclass
@@ -399,38 +384,18 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """
         images, store = self.images(X), self._store()
         if store is None:
-            for batch in self.batches(images):
-                levels, statistics = self.extract(batch, channels), None
-                contents = pixel_digests(batch.pixels) if measure else []
-                if measure:
-                    statistics = photo_statistics(batch.pixels, batch.original_sizes)
-                yield FeatureBatch(batch.indices, levels, statistics, contents)
+            batches = self.batches(images)
+            yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)
             return
-        recall = self._recall(images, store)
-        device = self._fitted_extractor().device
-        n_layers = len(self.layer_names_)
-        if channels is not None:
-            channels = [*channels, np.arange(len(STATISTICS))]
-        for start in range(0, len(images), self.batch_size):
-            wanted = range(start, min(start + self.batch_size, len(images)))
-            indices, kept = recall.levels(wanted, channels)
-            if indices:
-                levels = [level.to(device, non_blocking=True) for level in kept[:n_layers]]
-                statistics = kept[-1][:, :, 0, 0].cpu().numpy() if measure else None
-                contents = [d.encode() for d in images.digests(indices).values()] if measure else []
-                yield FeatureBatch(indices, levels, statistics, contents)
-
-    def _recall(self, images: Images, store: FeatureStore) -> FeatureRecall:
-        """Return what reads features, and computes those that are lacking; measurements are a last layer."""
         shapes = dict(zip(self.layer_names_, self.level_shapes_, strict=True))
-        shapes["statistics of the photo"] = (len(STATISTICS), 1, 1)
 
-        def compute(indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
-            for batch in self.batches(images, only=indices):
-                statistics = photo_statistics(batch.pixels, batch.original_sizes)
-                yield batch.indices, [*self.extract(batch), torch.from_numpy(statistics)[:, :, None, None]]
+        def compute(indices: Sequence[int]) -> Iterator[FeatureBatch]:
+            return computed_batches(self.batches(images, only=indices), self.extract, measure=True)
 
-        return FeatureRecall(images, store, shapes, compute)
+        kept = RecalledBatches(images, store, shapes, compute)
+        for batch in kept.batches(self.batch_size, channels, measure=measure):
+            device = self._fitted_extractor().device
+            yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
 
     def _store(self) -> FeatureStore | None:
         """Return where features are kept; None without a memory, and, with a warning, without its folder."""

@@ -1,0 +1,176 @@
+"""What flows through a fit or a score: batches of features, computed or recalled, and what is seen of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .base.devices import join_on_host
+from .camera import StatisticsSample
+from .images.collection import ImageBatch, Images
+from .images.copies import CopiesSeen, pixel_digests
+from .images.statistics import STATISTICS, photo_statistics
+from .memory.recall import FeatureRecall
+from .memory.store import FeatureStore
+
+
+class FeatureBatch(NamedTuple):
+    """The features of some images, and what was seen of these on the way."""
+
+    #: Where they are in X.
+    indices: Sequence[int]
+    #: One tensor (n_images, channels, height, width) per layer.
+    levels: list[Tensor]
+    #: (n_images, 9), see :func:`skpadim.images.statistics.photo_statistics`; None unless asked for.
+    statistics: NDArray[np.float64] | None
+    #: Digests, equal for equal images; none unless asked for.
+    contents: list[bytes]
+
+
+def computed_batches(
+    batches: Iterator[ImageBatch], extract: Callable[[ImageBatch], list[Tensor]], *, measure: bool
+) -> Iterator[FeatureBatch]:
+    """Yield the features of decoded images.
+
+    Parameters
+    ----------
+    batches : iterator of ImageBatch
+    extract : callable
+        The network.
+    measure : bool
+        Whether to measure the images, and to tell those of the same content.
+    """
+    for batch in batches:
+        levels, statistics, contents = extract(batch), None, []
+        if measure:
+            statistics = photo_statistics(batch.pixels, batch.original_sizes)
+            contents = pixel_digests(batch.pixels)
+        yield FeatureBatch(batch.indices, levels, statistics, contents)
+
+
+class RecalledBatches:
+    """The features of images from a store, in which their measurements are one more layer.
+
+    Parameters
+    ----------
+    images : Images
+    store : FeatureStore
+    shapes : mapping of str to (int, int, int)
+        Channels, height and width of every layer's output.
+    compute : callable
+        Given a sequence of image numbers, it returns an iterator of measured batches.
+    """
+
+    _MEASURED = "statistics of the photo"
+
+    def __init__(
+        self,
+        images: Images,
+        store: FeatureStore,
+        shapes: Mapping[str, tuple[int, int, int]],
+        compute: Callable[[Sequence[int]], Iterator[FeatureBatch]],
+    ) -> None:
+        self._images = images
+        self._compute = compute
+        measured = {**shapes, self._MEASURED: (len(STATISTICS), 1, 1)}
+        self._recall = FeatureRecall(images, store, measured, self._computed)
+
+    def batches(
+        self, batch_size: int, channels: Sequence[NDArray[np.int64]] | None, *, measure: bool
+    ) -> Iterator[FeatureBatch]:
+        """Yield the features of all images that can be read.
+
+        Parameters
+        ----------
+        batch_size : int
+        channels : sequence of ndarray or None
+            The channels to return of every layer. None: all.
+        measure : bool
+            As for :func:`computed_batches`.
+        """
+        kept = None if channels is None else [*channels, np.arange(len(STATISTICS))]
+        for start in range(0, len(self._images), batch_size):
+            wanted = range(start, min(start + batch_size, len(self._images)))
+            indices, levels = self._recall.levels(wanted, kept)
+            if indices:
+                statistics = levels.pop()[:, :, 0, 0].cpu().numpy()
+                digests = self._images.digests(indices).values() if measure else ()
+                contents = [digest.encode() for digest in digests]
+                yield FeatureBatch(indices, levels, statistics if measure else None, contents)
+
+    def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
+        for batch in self._compute(indices):
+            statistics = torch.from_numpy(batch.statistics)[:, :, None, None]
+            yield batch.indices, [*batch.levels, statistics]
+
+
+class ObservedStream:
+    """What a fit notices of photos while they pass: how they look, and which are copies.
+
+    Parameters
+    ----------
+    batches : iterator of FeatureBatch
+        Measured.
+    seed : int
+    """
+
+    def __init__(self, batches: Iterator[FeatureBatch], seed: int) -> None:
+        self._batches = batches
+        self._indices: list[int] = []
+        self._copies = CopiesSeen()
+        self._sample = StatisticsSample(seed)
+
+    def levels(self) -> Iterator[list[Tensor]]:
+        """Yield the features of every batch."""
+        for batch in self._batches:
+            self._indices.extend(batch.indices)
+            self._copies.add(batch.contents)
+            assert batch.statistics is not None
+            self._sample.add(batch.statistics)
+            yield batch.levels
+
+    def warn_of_copies(self, images: Images) -> None:
+        """Warn if images are exact copies of others."""
+        reason = self._copies.explain(lambda place: images.describe(self._indices[place]))
+        if reason is not None:
+            warnings.warn(reason, UserWarning, stacklevel=3)
+
+    def statistics(self) -> NDArray[np.float64]:
+        """Return what a sample of the photos looks like, (n_photos, 9)."""
+        return self._sample.rows()
+
+
+def join_by_image(
+    images: Images, parts: Iterator[tuple[Sequence[int], Tensor]], shape: tuple[int, ...], missing: object
+) -> NDArray[Any]:
+    """Join what is computed of each batch, and put what is missing where an image was skipped.
+
+    Parameters
+    ----------
+    images : Images
+    parts : iterator of (sequence of int, Tensor of shape (n_images, ...))
+        Which images a batch holds, and what was computed of them, on any device.
+    shape : tuple of int
+        Of what is computed of one image.
+    missing : object
+
+    Returns
+    -------
+    ndarray of shape (len(images), *shape)
+    """
+    # From a GPU they come while it works on the next.
+    pairs = [(indices, part.to("cpu", non_blocking=True)) for indices, part in parts]
+    images.warn_of_failures()
+    found = [index for indices, _ in pairs for index in indices]
+    joined = join_on_host(part for _, part in pairs) if pairs else np.empty((0, *shape))
+    if len(found) == len(images):
+        return joined
+    whole = np.full((len(images), *shape), missing, dtype=joined.dtype if pairs else None)
+    whole[found] = joined
+    return whole
