@@ -130,9 +130,13 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        # Device and random_state mean the same in all steps.
         **CNNFeatureTransformer._parameter_constraints,
         "n_channels": RandomChannelSelector._parameter_constraints["n_channels"],
-        **PatchGaussian._parameter_constraints,
+        "epsilon": PatchGaussian._parameter_constraints["epsilon"],
+        "sigma": PatchGaussian._parameter_constraints["sigma"],
+        "false_alarm_rate": PatchGaussian._parameter_constraints["false_alarm_rate"],
+        "n_calibration": PatchGaussian._parameter_constraints["n_calibration"],
         "on_error": [StrOptions({"raise", "skip"})],
     }
 
@@ -357,8 +361,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         """Tell whether photos look as good photos do, whatever the part in them, or the camera has failed.
 
         A blurred, blank or badly lit photo may pass as good, as nothing stands out in it. Its size,
-        brightness, contrast, sharpness or colours lie outside of what good photos show, or its score is too good to be
-        true.
+        brightness, contrast, sharpness or colours lie outside of what good photos show, or its score is too
+        good to be true.
 
         Parameters
         ----------
@@ -376,6 +380,11 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         """
         features, _, gaussian = self._fitted_steps()
         images = self._images(X)
+        if not hasattr(self, "photo_statistics_"):
+            raise ValueError(
+                "check: this detector was saved by a version of skpadim that did not learn what good photos "
+                "look like. Fit it again."
+            )
         ranges = camera_ranges(self.photo_statistics_, false_alarm_rate)
         scores = score_range(self.loo_scores_, false_alarm_rate)
         checks: list[PhotoCheck] = []

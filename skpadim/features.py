@@ -228,9 +228,10 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """Return what tells the network from others in ``memory``, or None if no features are kept."""
         if self.memory is None:
             return None
-        store_folder(self.memory, make=True)
         identity = backbone_identity(self.backbone, self.weights, seed)
-        if identity is None:
+        if identity is not None:
+            store_folder(self.memory, make=True)
+        else:
             warnings.warn(
                 "memory: nobody can tell what a module computes without running it. Its features are "
                 "computed each time, and not kept. Pass a network by its name as backbone, or memory=None.",

@@ -108,7 +108,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         "random_state": ["random_state"],
     }
 
-    _rebuilt = ("_scorer",)
+    _rebuilt = ("_order", "_scorer")
     #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
 
@@ -356,17 +356,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         n_channels = [shape[0] for shape in self._order.shapes]
         inverse = join_rows([part.double() for part in packed], n_channels)[0]
         factor = torch.linalg.inv(inverse)
-        edges = np.cumsum([0, *(shape[0] for shape in self.level_shapes_)])
-        channels = np.concatenate(
-            [np.arange(edges[index], edges[index + 1]) for index in self._order.indices]
-        )
-        place = np.argsort(channels)
+        place = np.argsort(self._order.channels())
         return (factor @ factor.mT).numpy()[np.ix_(place, place)]
-
-    @property
-    def _order(self) -> CoarseToFine:
-        """The order of the kernels: layers are sorted where they enter; what users see by layer goes back."""
-        return CoarseToFine(self.level_shapes_)
 
     def _accumulate(self, batches: Iterable[Sequence[Tensor]]) -> tuple[Moments, Reservoir]:
         moments = None
@@ -374,6 +365,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         for given in batches:
             if moments is None:
                 self.level_shapes_ = [(level.shape[1], level.shape[2], level.shape[3]) for level in given]
+                # Layers are sorted where they enter; only what users see by layer goes back.
+                self._order = CoarseToFine(self.level_shapes_)
                 moments = empty_moments(self._order.shapes, given[0].device)
             levels = self._order.sort(given)
             add_batch(moments, levels)
@@ -454,6 +447,12 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         means = self._order.sort([_tensor(mean) for mean in self.location_])
         whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was saved, and the order of its layers."""
+        super().__setstate__(state)
+        if hasattr(self, "level_shapes_"):
+            self._order = CoarseToFine(self.level_shapes_)
 
     def _fitted_scorer(self) -> Scorer:
         """Return the scorer, built again where a file was loaded."""

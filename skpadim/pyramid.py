@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class FeaturePyramid:
-    """Embeddings with every layer at its own resolution.
+    """Embeddings with every layer at its own resolution: what a layer gives is a level.
 
     ``np.asarray`` gives the paper's embedding, in which coarse layers are upsampled to the finest by nearest
     neighbour and all are concatenated.
@@ -160,6 +160,14 @@ class CoarseToFine:
     def sort(self, of_layers: Sequence[T]) -> list[T]:
         """Bring something of every layer, as given, into this order."""
         return [of_layers[index] for index in self.indices]
+
+    def channels(self) -> NDArray[np.intp]:
+        """Return for each channel in this order its place in the embedding, layers as given."""
+        counts = [0] * len(self.indices)
+        for index, shape in zip(self.indices, self.shapes, strict=True):
+            counts[index] = shape[0]
+        starts = np.cumsum([0, *counts])
+        return np.concatenate([np.arange(starts[index], starts[index + 1]) for index in self.indices])
 
     def as_given(self, sorted_: Sequence[T]) -> list[T]:
         """Bring something of every layer, in this order, back to where its layer was given."""

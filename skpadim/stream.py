@@ -1,4 +1,4 @@
-"""What flows through a fit or a score: batches of features, computed or recalled, and what is seen of them."""
+"""What flows through a fit or a score: batches of features, and what is seen of photos on the way."""
 
 from __future__ import annotations
 

@@ -75,6 +75,14 @@ def test_unreadable_photos_are_skipped_and_told(files, memory):
         assert np.isnan(detector.score_samples(files[3:4])).all()
 
 
+def test_the_same_broken_photo_twice(files, memory):
+    for path in files[-2:]:
+        path.write_bytes(b"no photo")
+    detector = small(batch_size=2, memory=memory, on_error="skip")
+    with pytest.warns(UserWarning, match="2 of 30 images"):
+        assert detector.fit(files).pipeline_["gaussian"].n_samples_seen_ == 28
+
+
 def test_unreadable_photos_are_refused_by_default(files):
     files[4].write_bytes(b"no photo")
     with pytest.raises(ValueError, match=r"X\[4\] .*04\.png"):

@@ -96,15 +96,17 @@ class _FullPrecision:
         self._above, self._switches = above, switches
         self._lock = ForkSafeLock()
         self._n_inside = 0
-        self._given: list[str] = []
+        self._turned: list[tuple[Any, str]] = []
         if hasattr(os, "register_at_fork"):  # Whoever was inside is not in the child.
             os.register_at_fork(after_in_child=self._leave_all)
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._n_inside:
-                self._given = [switch.fp32_precision for switch in self._switches]
-                self._turn(["ieee" if given in ("tf32", "bf16") else given for given in self._given])
+                given = [(switch, switch.fp32_precision) for switch in self._switches]
+                self._turned = [(switch, was) for switch, was in given if was in ("tf32", "bf16")]
+                for switch, _ in self._turned:
+                    switch.fp32_precision = "ieee"
             self._n_inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -120,13 +122,10 @@ class _FullPrecision:
 
     def _turn_back(self) -> None:
         above = self._above.fp32_precision
-        # What a switch got from the one above it goes on coming from there.
-        self._turn(["none" if given == above else given for given in self._given])
-
-    def _turn(self, positions: Sequence[str]) -> None:
-        for switch, position in zip(self._switches, positions, strict=True):
-            if switch.fp32_precision != position:
-                switch.fp32_precision = position
+        for switch, was in self._turned:
+            if switch.fp32_precision == "ieee":  # Or else the application has turned it meanwhile.
+                # What a switch got from the one above it goes on coming from there.
+                switch.fp32_precision = "none" if was == above else was
 
 
 class _CudnnConvolutions:

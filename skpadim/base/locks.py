@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 
 class ForkSafeLock:
@@ -19,6 +20,7 @@ class ForkSafeLock:
     """
 
     def __init__(self) -> None:
+        self._held: list[Any] = []  # by the one thread that is inside
         self._renew()
         if hasattr(os, "register_at_fork"):  # Windows does not fork.
             os.register_at_fork(after_in_child=self._renew)
@@ -27,7 +29,9 @@ class ForkSafeLock:
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        lock = self._lock
+        lock.acquire()
+        self._held.append(lock)
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self._held.pop().release()  # In a child, what its parent acquired.

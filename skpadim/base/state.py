@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,13 @@ class Estimator(BaseEstimator):
                 f"This {type(self).__name__} was saved in format {version[0]}.{version[1]}; this version "
                 f"of skpadim reads formats up to {FORMAT_VERSION[0]}. Upgrade skpadim to load it."
             )
-        super().__setstate__(state)
+        # A file of an earlier version lacks parameters that came since; their defaults do what it did.
+        super().__setstate__(self._defaults() | state)
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def _portable(value: Any) -> Any:

@@ -64,12 +64,20 @@ class FeatureRecall:
         levels = self._read(contents, kept)
         if levels is None:
             self._complete(contents)
-            contents = {index: c for index, c in contents.items() if index not in self._images.failures}
+            contents = self._without_failures(contents)
             levels = self._read(contents, kept)
         if levels is None:  # The folder takes none, or somebody empties it, or writes the images, meanwhile.
-            ((indices, whole),) = self._compute(list(contents))
-            return indices, [level[:, index] for level, index in zip(whole, kept, strict=True)]
+            for indices, whole in self._compute(list(contents)):
+                return indices, [level[:, index] for level, index in zip(whole, kept, strict=True)]
+            return [], []
         return list(contents), levels
+
+    def _without_failures(self, contents: Mapping[int, str]) -> dict[int, str]:
+        """Leave out what could not be read; of the same content one image was tried, and stands for all."""
+        failures = self._images.failures
+        reasons = {contents[index]: reason for index, reason in failures.items() if index in contents}
+        failures.update({index: reasons[c] for index, c in contents.items() if c in reasons})
+        return {index: content for index, content in contents.items() if content not in reasons}
 
     def _read(self, contents: Mapping[int, str], kept: Sequence[NDArray[np.int64]]) -> list[Tensor] | None:
         levels: list[Tensor] = []

@@ -10,10 +10,10 @@ feel.
 
 from __future__ import annotations
 
-import functools
 import mmap
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_memory
 from torch import Tensor
 
+from ..base.locks import ForkSafeLock
 from ..images.digests import digest
 
 Built = TypeVar("Built")
@@ -34,6 +35,8 @@ _FORMAT = 4
 # The end of a file names its dtype: half a file of float64 must not pass for one of float32.
 _DTYPES: dict[bytes, np.dtype[Any]] = {b"<f4": np.dtype("<f4"), b"<f8": np.dtype("<f8")}
 _NETWORKS_KEPT = 3
+_BUILDING = ForkSafeLock()
+_BUILT: OrderedDict[str, Any] = OrderedDict()
 
 
 class FeatureStore:
@@ -185,12 +188,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def built_once(key: str, build: Callable[[], Built]) -> Built:
     """Return what ``build`` gives, the same for the same key; the last few are kept in this process."""
-    kept = _kept(key)
-    if not kept:
-        kept.append(build())
-    return kept[0]
-
-
-@functools.lru_cache(maxsize=_NETWORKS_KEPT)
-def _kept(key: str) -> list[Any]:
-    return []
+    with _BUILDING:
+        if key not in _BUILT:
+            _BUILT[key] = build()
+        _BUILT.move_to_end(key)
+        if len(_BUILT) > _NETWORKS_KEPT:
+            _BUILT.popitem(last=False)
+        return _BUILT[key]

@@ -85,14 +85,14 @@ def build_backbone(
     if isinstance(backbone, str) and backbone.startswith(_TIMM):
         return _of_timm(backbone, layers, weights, given, size, seed)
     if isinstance(backbone, str) and is_known(backbone):
-        chosen = _chosen(layers) or auto_layers(backbone) or _ask(build_model(backbone, seed), size)
+        chosen = _chosen(layers) or auto_layers(backbone) or _refuse_auto(build_model(backbone, seed), size)
         trunk = build_trunk(backbone, chosen, weights, seed)
         arrays = state_arrays(trunk)
         fold_batch_norms(trunk)
         return Backbone(backbone, arrays, chosen, given or of_known(backbone, weights), trunk)
     module = backbone if isinstance(backbone, nn.Module) else build_model(backbone, seed)
     prepared = prepare_module(module, weights, None if isinstance(backbone, nn.Module) else backbone)
-    chosen = _chosen(layers) or _ask(prepared, size)
+    chosen = _chosen(layers) or _refuse_auto(prepared, size)
     module_trunk = ModuleTrunk(copy.deepcopy(prepared), chosen)
     return Backbone(prepared, {}, chosen, given or IMAGENET, module_trunk)
 
@@ -148,7 +148,7 @@ def _chosen(layers: Sequence[str] | str) -> tuple[str, ...] | None:
     return None if isinstance(layers, str) and layers == "auto" else check_layer_names(layers)
 
 
-def _ask(network: nn.Module, size: tuple[int, int]) -> tuple[str, ...]:
+def _refuse_auto(network: nn.Module, size: tuple[int, int]) -> tuple[str, ...]:
     """Raise a ValueError that names the layers which an unknown network offers."""
     raise ValueError(
         f"layers='auto' has no layers for {type(network).__name__}. {suggested_layers(network, size)}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..base.devices import own_precision
 from ..base.locks import ForkSafeLock
 from ..kernels.channels import select_channels
-from .layers import is_feature_map, other_size
+from .layers import other_size
 from .modules import ModuleTrunk, check_images_are_apart
 from .normalisation import Normalisation
 
@@ -63,7 +63,7 @@ class FeatureExtractor:
         exact_on_gpu = device.type == "cuda" and precision != "tf32" and not isinstance(trunk, ModuleTrunk)
         self._trunk = trunk.to(device, PRECISIONS[precision])
         _lay_out(self._trunk, torch.contiguous_format if exact_on_gpu else torch.channels_last)
-        self.dtype = next(self._trunk.parameters(), torch.empty(0)).dtype
+        self.dtype = dtype_of(self._trunk)
         self._largest: dict[tuple[int, int], int] = {}
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -88,7 +88,7 @@ class FeatureExtractor:
             wanted = [None] * len(self.layers) if channels is None else map(self._index, channels)
             index = dict(zip(self.layers, wanted, strict=True))
             outputs = [
-                self._taken(self._trunk(normalised_pixels(part, self._normalisation, self.dtype)), index)
+                self._selected(self._trunk(normalised_pixels(part, self._normalisation, self.dtype)), index)
                 for part in self._split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
@@ -112,7 +112,13 @@ class FeatureExtractor:
                 if isinstance(self._trunk, ModuleTrunk):
                     self._trunk.check_calls(image)
                 outputs, self._largest[size] = _outputs_and_largest(self._trunk, image)
-        except (RuntimeError, AssertionError) as error:
+        except ValueError as error:
+            if str(error).startswith("layers:"):
+                raise
+            raise ValueError(
+                f"image_size: the backbone refuses {size[0]}x{size[1]} pixels ({error})."
+            ) from error
+        except Exception as error:  # Whatever a stranger's network raises.
             raise ValueError(
                 f"image_size: the backbone fails on images of {size[0]}x{size[1]} pixels, channels last in "
                 f"memory ({error}). Choose a size that suits it, or mend it where it wants another layout."
@@ -122,19 +128,16 @@ class FeatureExtractor:
         return [(shape[1], shape[2], shape[3]) for shape in found.values()]
 
     def _check_maps(self, found: Mapping[str, tuple[int, ...]], size: tuple[int, int]) -> None:
-        """Check that layers give feature maps: what follows the height of an image is the height of a map."""
+        """Check that layers give feature maps: their channels do not change with the height of an image."""
         other = other_size(size)
         try:
             with self._at_work():
                 outputs = self._trunk(self._image(other))
-        except (RuntimeError, AssertionError):  # A network of one size: timm's are made for it, and checked.
-            outputs = None
+            others = {layer: _shape(outputs[layer]) for layer in self.layers}
+        except Exception:  # A network of one size, for which the proportions of its maps must do.
+            others = {}
         for layer, shape in found.items():
-            if len(shape) == 4 and outputs is None:
-                is_map = shape[2] * size[1] == shape[3] * size[0]
-            else:
-                is_map = outputs is not None and is_feature_map(shape, _shape(outputs[layer]), size, other)
-            if not is_map:
+            if not _are_maps(shape, others.get(layer), size):
                 raise ValueError(
                     f"layers: {layer!r} gives {shape or 'no tensor'} for images of {size[0]}x{size[1]} "
                     "pixels; PaDiM needs layers that give feature maps (n_images, channels, height, width), "
@@ -148,21 +151,22 @@ class FeatureExtractor:
         return image.contiguous(memory_format=torch.channels_last)
 
     def check_images_are_apart(self, size: tuple[int, int]) -> None:
-        """Check that a network treats each image of a batch by itself; of those that we know, we know.
+        """Check that a network treats each image of a batch by itself; those that we know do.
 
         Raises
         ------
         ValueError
             If it does not.
         """
+        if not isinstance(self._trunk, ModuleTrunk):
+            return
         images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0))
         # Unlike each other: bright, dark, and flat.
         images[1] *= 0.2
         images[2] = 0.7
         with self._at_work():
-            if isinstance(self._trunk, ModuleTrunk):
-                pixels = normalised_pixels(images.to(self.device), self._normalisation, self.dtype)
-                check_images_are_apart(self._trunk, pixels)
+            pixels = normalised_pixels(images.to(self.device), self._normalisation, self.dtype)
+            check_images_are_apart(self._trunk, pixels)
 
     @contextmanager
     def _at_work(self) -> Any:
@@ -182,7 +186,7 @@ class FeatureExtractor:
     def _index(self, channels: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.array(channels, dtype=np.int64)).to(self.device)
 
-    def _taken(self, outputs: Mapping[str, Any], index: Mapping[str, Tensor | None]) -> list[Tensor]:
+    def _selected(self, outputs: Mapping[str, Any], index: Mapping[str, Tensor | None]) -> list[Tensor]:
         """Return the wanted channels of the outputs, in the order of the layers."""
         levels = []
         for layer, kept in index.items():
@@ -208,6 +212,21 @@ def _outputs_and_largest(trunk: nn.Module, image: Tensor) -> tuple[Mapping[str, 
             if not isinstance(module, torch.jit.ScriptModule):
                 hooks.enter_context(module.register_forward_hook(note))
         return trunk(image), largest
+
+
+def _are_maps(shape: tuple[int, ...], other: tuple[int, ...] | None, size: tuple[int, int]) -> bool:
+    """Whether a layer gives feature maps, by the shape of its output, and that for a higher image, if any."""
+    if len(shape) != 4 or other is not None:
+        return len(shape) == 4 and other is not None and len(other) == 4 and shape[1] == other[1]
+    rows, columns = shape[2] / size[0], shape[3] / size[1]
+    return max(rows, columns) <= 1.25 * min(rows, columns)
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """Return in which dtype a network takes images: that of its first weights, if it has some."""
+    floats = [tensor for tensor in network.parameters() if tensor.is_floating_point()]
+    weights = [tensor for tensor in floats if tensor.dim() > 1]
+    return next(iter([*weights, *floats]), torch.empty(0)).dtype
 
 
 def _shape(output: object) -> tuple[int, ...]:

@@ -101,7 +101,7 @@ def module_outputs(module: nn.Module, image: Tensor) -> dict[str, list[Shape | N
 
     with ExitStack() as hooks, torch.inference_mode():
         for name, child in module.named_modules():
-            if name:
+            if name and not isinstance(child, torch.jit.ScriptModule):  # These take no hooks.
                 hooks.callback(child.register_forward_hook(watch(name)).remove)
         module(image)
     return shapes
@@ -118,7 +118,10 @@ def suggested_layers(network: nn.Module, size: tuple[int, int]) -> str:
     """
     larger = other_size(size)
     try:
-        of_size, of_larger = (module_outputs(network, torch.zeros(1, 3, *each)) for each in (size, larger))
+        dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
+        of_size, of_larger = (
+            module_outputs(network, torch.zeros(1, 3, *each, dtype=dtype)) for each in (size, larger)
+        )
     except Exception as error:  # Whatever a stranger's network raises.
         return (
             "Pass names from its named_modules() that give feature maps. (It fails on images of "

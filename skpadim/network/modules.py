@@ -6,8 +6,8 @@ import copy
 import os
 import pickle
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -51,11 +51,15 @@ def prepare_module(
         ) from error
     if weights is not None and (weights != "DEFAULT" or name is not None):
         load_weights(copied, set(copied.state_dict()), name, weights)
-    return copied.eval()
+    copied.eval()  # What it returns is the network's own business.
+    return copied
 
 
 class ModuleTrunk(nn.Module):
     """A network that is called as it is, and stopped behind the deepest of some layers.
+
+    It is stopped by an exception: what its forward would tidy up afterwards, other than by ``with`` and
+    ``finally``, it does not.
 
     Parameters
     ----------
@@ -73,12 +77,17 @@ class ModuleTrunk(nn.Module):
         super().__init__()
         self.module = module
         self.layers = tuple(layers)
-        names = [name for name, _ in module.named_modules() if name]
+        names = {name: each for name, each in module.named_modules() if name}
         for layer in layers:
             if layer not in names:
                 raise ValueError(
                     f"layers: {layer!r} is not a module in {type(module).__name__}."
-                    f"{close_matches(layer, names)} Pass names from its named_modules()."
+                    f"{close_matches(layer, [*names])} Pass names from its named_modules()."
+                )
+            if isinstance(names[layer], torch.jit.ScriptModule):
+                raise ValueError(
+                    f"layers: {layer!r} of {type(module).__name__} is compiled, and nobody can see what it "
+                    "gives. Wrap it in an nn.Sequential, and name that."
                 )
 
     def forward(self, images: Tensor) -> dict[str, Any]:
@@ -90,11 +99,22 @@ class ModuleTrunk(nn.Module):
             if len(outputs) == len(self.layers):
                 raise _AllLayersSeen
 
-        with ExitStack() as hooks:
+        with ExitStack() as hooks, _default_dtype_kept():
             for layer in self.layers:
                 hooks.enter_context(self._hook(layer, take))
-            hooks.enter_context(suppress(_AllLayersSeen))
-            self.module(images)
+            try:
+                self.module(images)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException:  # The stop, or whatever the forward makes of it.
+                if len(outputs) < len(self.layers):
+                    raise
+        for layer in self.layers:
+            if layer not in outputs:
+                raise ValueError(
+                    f"layers: {layer!r} was not called for some image. Name layers that "
+                    f"{type(self.module).__name__} calls for every image."
+                )
         return outputs
 
     def _hook(self, layer: str, take: Any) -> Any:
@@ -131,6 +151,17 @@ class ModuleTrunk(nn.Module):
                 )
 
 
+@contextmanager
+def _default_dtype_kept() -> Iterator[None]:
+    """Restore torch's default dtype, which a forward may change until its end, before which it is stopped."""
+    default = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        if torch.get_default_dtype() != default:
+            torch.set_default_dtype(default)
+
+
 class _AllLayersSeen(BaseException):
     """Ends a forward behind its deepest layer; no Exception, which the network might catch."""
 
@@ -153,7 +184,7 @@ def check_images_are_apart(trunk: ModuleTrunk, images: Tensor) -> None:
     singles = [trunk(image.clone()) for image in images.split(1)]
     try:
         together = trunk(images.clone())
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(
             f"backbone {name} takes one image, and fails on several ({error}). Let it take batches of any "
             "size."

@@ -119,7 +119,7 @@ def _keep_outputs(trunk: GraphModule) -> None:
     for layer, node in outputs.items():
         if not all(user is output or _keeps_its_input(trunk, user) for user in node.users):
             with trunk.graph.inserting_after(node):
-                outputs[layer] = trunk.graph.call_function(_copied, (node,))
+                outputs[layer] = trunk.graph.call_function(_own_copy, (node,))
     output.args = (outputs,)
     trunk.recompile()
 
@@ -130,7 +130,7 @@ def _keeps_its_input(trunk: GraphModule, node: Node) -> bool:
     return node.target in _SUMS
 
 
-def _copied(output: Any) -> Any:
+def _own_copy(output: Any) -> Any:
     return output.clone() if isinstance(output, Tensor) else output
 
 

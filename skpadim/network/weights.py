@@ -43,7 +43,9 @@ def is_known(name: str) -> bool:
             "Pass 'efficientnet_lite0', a name from torchvision.models.list_models(), one of timm's with "
             "'timm/' before it, or an nn.Module."
         )
-    return get_model_builder(name).__module__.startswith("torchvision.")
+    # Where its code is, whatever it says of itself: functools.wraps copies that.
+    builder: Any = get_model_builder(name)
+    return str(builder.__globals__["__name__"]).startswith("torchvision.")
 
 
 def build_model(name: str, seed: int | None) -> nn.Module:
@@ -74,9 +76,9 @@ def build_model(name: str, seed: int | None) -> nn.Module:
 def _of_torchvision(name: str) -> nn.Module:
     from torchvision.models import get_model, get_model_builder
 
-    # Without it, torchvision's segmentation and detection networks download a pretrained backbone.
-    has_backbone = "weights_backbone" in inspect.signature(get_model_builder(name)).parameters
-    return get_model(name, weights=None, **({"weights_backbone": None} if has_backbone else {}))
+    # Without the second, torchvision's segmentation and detection networks download a pretrained backbone.
+    taken = inspect.signature(get_model_builder(name)).parameters
+    return get_model(name, **{each: None for each in ("weights", "weights_backbone") if each in taken})
 
 
 class _Uninitialised(TorchFunctionMode):
@@ -161,7 +163,13 @@ def _bundled(name: str, weights: str | os.PathLike[str]) -> Path:
 def _read_torchvisions(name: str, weights: str | os.PathLike[str]) -> Mapping[str, Tensor]:
     from torchvision.models import get_model_weights
 
-    known = list(get_model_weights(name).__members__)
+    try:
+        known = list(get_model_weights(name).__members__)
+    except ValueError as error:
+        raise ValueError(
+            f"weights={os.fspath(weights)!r}: {name} was registered with torchvision without trained "
+            "weights. Pass the path of a state-dict file, or None for random weights."
+        ) from error
     if str(weights) not in known:
         raise ValueError(
             f"weights={os.fspath(weights)!r} is neither a file nor one of torchvision's weights of "

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import itertools
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
+from torchvision.models import resnet18
 from torchvision.models._api import BUILTIN_MODELS, register_model
 
 from skpadim import CNNFeatureTransformer
@@ -345,5 +347,153 @@ def test_name_that_somebody_registered_runs_as_it_is():
         register_model(name="skpadim_test_network")(build)
         found = transformer("skpadim_test_network", ["1"], random_state=0).fit_transform(PHOTOS).levels
         assert_equals(found, by_hand(drawn(build), ["1"]))
+    finally:
+        BUILTIN_MODELS.pop("skpadim_test_network", None)
+
+
+class Handled(nn.Module):
+    """Its forward handles exceptions, the one that stops it, too."""
+
+    def __init__(self, handle):
+        super().__init__()
+        self.a, self.b, self.c = drawn(lambda: [nn.Conv2d(3, 3, 3, padding=1) for _ in range(3)])
+        self.handle = handle
+
+    def forward(self, x):
+        return self.handle(self, x)
+
+
+def finally_reads(net, x):
+    try:
+        y = net.b(net.a(x))
+    finally:
+        net.last = y.shape
+    return net.c(y)
+
+
+def swallows(net, x):
+    y = None
+    with contextlib.suppress(BaseException):
+        y = net.b(net.a(x))
+    return net.c(y)
+
+
+def raises_another(net, x):
+    try:
+        y = net.b(net.a(x))
+    except BaseException as error:
+        raise RuntimeError("something went wrong") from error
+    return net.c(y)
+
+
+@pytest.mark.parametrize("handle", [finally_reads, swallows, raises_another], ids=lambda f: f.__name__)
+def test_whatever_a_forward_makes_of_the_stop(handle):
+    found = transformer(Handled(handle)).fit_transform(PHOTOS).levels
+    assert_equals(found, by_hand(Handled(lambda net, x: net.b(net.a(x)))))
+
+
+def test_interrupts_are_no_stop():
+    def interrupted(net, x):
+        net.b(net.a(x))
+        raise KeyboardInterrupt
+
+    net = Handled(interrupted)
+    net.b.register_forward_hook(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        transformer(net).fit(PHOTOS)
+
+
+def test_layer_that_some_images_do_without():
+    net = Handled(lambda net, x: net.b(net.a(x)) if x.mean() < 2.0 else net.a(x))
+    fitted = transformer(net).fit(PHOTOS // 8)
+    with pytest.raises(ValueError, match=r"layers: 'b' was not called for some image"):
+        fitted.transform(np.full((1, 16, 16, 3), 255, dtype=np.uint8))
+
+
+def test_networks_of_one_size_work_whatever_they_raise():
+    class Fixed(Net):
+        def forward(self, x):
+            if x.shape[2] != 16:
+                raise KeyError(x.shape[2])
+            return super().forward(x)
+
+    found = transformer(Fixed(lambda net, y: y)).fit_transform(PHOTOS).levels
+    assert_equals(found, by_hand(Net(lambda net, y: y)))
+
+
+def test_networks_that_resize_inside_work():
+    class Resizing(Net):
+        def forward(self, x):
+            return super().forward(functional.interpolate(x, (16, 16)))
+
+    assert transformer(Resizing(lambda net, y: y)).fit_transform(PHOTOS).levels[0].shape == (3, 8, 16, 16)
+
+
+def test_images_come_in_the_precision_of_the_weights():
+    class Tempered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.number = nn.Parameter(torch.tensor(3), requires_grad=False)
+            self.temperature = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+            self.a = drawn(lambda: nn.Conv2d(3, 4, 3))
+
+        def forward(self, x):
+            return self.a(x) / self.temperature
+
+    found = transformer(Tempered(), ["a"]).fit_transform(PHOTOS)
+    assert found.dtype == np.float32
+
+
+def test_train_may_return_nothing():
+    class Frozen(nn.Sequential):
+        def train(self, mode=True):
+            super().train(mode)
+
+    network = Frozen(*drawn(lambda: [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)]))
+    assert transformer(network, ["1"]).fit_transform(PHOTOS).shape == (3, 4, 14, 14)
+
+
+def test_default_dtype_of_torch_stays():
+    def wide(net, x):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        y = net.b(net.a(x))
+        torch.set_default_dtype(before)
+        return y
+
+    transformer(Handled(wide)).fit_transform(PHOTOS)
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_compiled_layer_is_refused_in_words():
+    compiled = drawn(lambda: torch.jit.trace(nn.Conv2d(3, 8, 3).eval(), torch.zeros(1, 3, 16, 16)))
+    with pytest.raises(ValueError, match=r"layers: '0' of Sequential is compiled.*nn\.Sequential"):
+        transformer(nn.Sequential(compiled, nn.ReLU()), ["0"]).fit(PHOTOS)
+
+
+@pytest.mark.parametrize("weights", [None, "DEFAULT"])
+def test_registered_name_that_pretends_to_be_torchvision_s(weights):
+    """functools.wraps copies the name of a module; a builder may have no argument ``weights``."""
+
+    class Written(nn.Sequential):
+        def forward(self, x):
+            y = self[0](x)
+            y[:, :4].relu_()
+            return self[1](y)
+
+    @functools.wraps(resnet18)
+    def build():
+        return Written(nn.Conv2d(3, 8, 3), nn.Identity())
+
+    del build.__wrapped__
+    try:
+        register_model(name="skpadim_test_network")(build)
+        found = CNNFeatureTransformer("skpadim_test_network", layers=["1"], weights=weights, image_size=16)
+        if weights is None:
+            assert_equals(found.fit_transform(PHOTOS).levels, by_hand(drawn(build), ["1"]))
+        else:
+            with pytest.raises(ValueError, match="was registered with torchvision without trained weights"):
+                found.fit(PHOTOS)
     finally:
         BUILTIN_MODELS.pop("skpadim_test_network", None)
