@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Versions: onnxruntime 1.32.0, OpenVINO 2026.4.1, onnx 1.23.2, NumPy 2.4.6.
-# Behaviour: Resize with mode "nearest", "asymmetric" and "floor" (what torch's "nearest" is exported as) takes the wrong
-# neighbour at some places, in onnxruntime and in OpenVINO alike: both compute places with a ratio rounded to float32.
-# onnx's own reference evaluator is right.
+# Behaviour: Resize with mode "nearest", "asymmetric" and "floor" (what torch's "nearest" is exported as)
+# takes the wrong neighbour at some places, in onnxruntime and in OpenVINO alike: both compute places with a
+# ratio rounded to float32. onnx's own reference evaluator is right.
 # Most would expect: pixel i of the result to be pixel floor(i * old / new), exactly.
-# Seen: from 224 to 256 pixels 19 are wrong, from 56 to 64 4, from 28 to 32 2; from 54 to 64, 27 to 32 and 13 to 16 none.
+# Seen: from 224 to 256 pixels 19 are wrong, from 56 to 64 4, from 28 to 32 2; from 54 to 64, 27 to 32 and
+# 13 to 16 none.
 # Source: this script; the Resize operator of the ONNX specification.
 set -euo pipefail
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Versions: onnxruntime 1.32.0, OpenVINO 2026.4.1, onnx 1.23.2, NumPy 2.4.6.
-# Behaviour: a linear Resize of bytes is cut off after the point in onnxruntime and rounded in OpenVINO. In the first every
-# photo gets darker by half a step of 255 in the mean, which a Cast to float before the Resize avoids.
+# Behaviour: a linear Resize of bytes is cut off after the point in onnxruntime and rounded in OpenVINO. In
+# the first every photo gets darker by half a step of 255 in the mean, which a Cast to float before the
+# Resize avoids.
 # Most would expect: both to round.
-# Seen: 96 to 128 px against the same Resize in float32: onnxruntime -0.49 in the mean, each pixel the floor;
-# OpenVINO 0.00 in the mean, each pixel within 0.5.
+# Seen: 96 to 128 px against the same Resize in float32: onnxruntime -0.49 in the mean, each pixel the
+# floor; OpenVINO 0.00 in the mean, each pixel within 0.5.
 # Source: this script.
 set -euo pipefail
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Versions: onnxruntime 1.32.0, onnx 1.23.2, NumPy 2.4.6.
-# Behaviour: the largest value of a map with one NaN (ReduceMax) is NaN in onnxruntime only where the NaN comes first;
-# anywhere else it is left out. Max, of two tensors, keeps NaN. A score that is the maximum of a map is
-# then an ordinary number for a photo whose map was not.
+# Behaviour: the largest value of a map with one NaN (ReduceMax) is NaN in onnxruntime only where the NaN
+# comes first; anywhere else it is left out. Max, of two tensors, keeps NaN. A score that is the maximum of
+# a map is then an ordinary number for a photo whose map was not.
 # Most would expect: NaN wherever it lies, as numpy.max and torch.amax give.
 # Seen: NaN at place 0 of 64 gives nan, at each of the places 1 to 63 the largest of the others.
-# Source: this script; github.com/microsoft/onnxruntime, issue 10514 (version 1.10, in terms of how many are NaN).
+# Source: this script; github.com/microsoft/onnxruntime, issue 10514 (version 1.10, in terms of how many are
+# NaN).
 set -euo pipefail
 
 packages=(onnxruntime==1.32.0 onnx==1.23.2 numpy==2.4.6)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Versions: OpenVINO 2026.4.1, onnxruntime 1.32.0, onnx 1.23.2, NumPy 2.4.6, on x86-64 with AVX-512 (other processors have
-# other kernels).
-# Behaviour: on a CPU OpenVINO turns NaN into ordinary numbers: Relu, Clip and Max with 0 give 0; ReduceMax leaves NaN
-# out, and of nothing but NaN gives the lowest float32; Greater calls NaN larger than 1. IsNaN, Abs and Sigmoid keep it.
-# onnxruntime keeps NaN in Relu, Clip and Max, and calls it not larger.
+# Versions: OpenVINO 2026.4.1, onnxruntime 1.32.0, onnx 1.23.2, NumPy 2.4.6, on x86-64 with AVX-512 (other
+# processors have other kernels).
+# Behaviour: on a CPU OpenVINO turns NaN into ordinary numbers: Relu, Clip and Max with 0 give 0; ReduceMax
+# leaves NaN out, and of nothing but NaN gives the lowest float32; Greater calls NaN larger than 1. IsNaN,
+# Abs and Sigmoid keep it. onnxruntime keeps NaN in Relu, Clip and Max, and calls it not larger.
 # Most would expect: NaN to stay NaN, and each comparison with it to be false, as IEEE 754 has it.
 # Seen: Relu 0, Clip 0, Max 0, NaN > 1 true; ReduceMax 3 for 256 times [1, NaN, 3, 2], -3.4e38 for 1024 NaN.
 # Source: this script.

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, NumPy 2.4.6.
-# Behaviour: Image.transform and Image.rotate with bilinear interpolation on "I;16" interpolate single bytes: the result
-# has nothing to do with the photo, and nothing is raised. Image.resize of the same image is right.
+# Behaviour: Image.transform and Image.rotate with bilinear interpolation on "I;16" interpolate single
+# bytes: the result has nothing to do with the photo, and nothing is raised. Image.resize of the same image
+# is right.
 # Most would expect: what "F" gives, rounded, as resize does; or a refusal.
-# Seen: a ramp in steps of 1000, moved by half a pixel: "F" 500 1500 2500 3500 ..., "I;16" 0 116 117 105 ..., up to
-# 62428 of 65535 off; resize at most 1 off.
+# Seen: a ramp in steps of 1000, moved by half a pixel: "F" 500 1500 2500 3500 ..., "I;16" 0 116 117 105
+# ..., up to 62428 of 65535 off; resize at most 1 off.
 # Source: this script.
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: Pillow identifies a little-endian BigTIFF and a big-endian classic TIFF, but no big-endian BigTIFF,
-# whose first bytes are on its list of TIFF headers.
+# Behaviour: Pillow identifies a little-endian BigTIFF and a big-endian classic TIFF, but no big-endian
+# BigTIFF, whose first bytes are on its list of TIFF headers.
 # Most would expect: both byte orders to open, as tifffile opens them.
 # Seen: classic < and > read, BigTIFF < read, BigTIFF > UnidentifiedImageError.
 # Source: this script; PREFIXES in Pillow's TiffImagePlugin.py.

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, imagecodecs 2026.3.6, NumPy 2.4.6.
-# Behaviour: Pillow brings colour JPEG 2000 of more than 8 bits to 8 by adding half a step and shifting, without a limit
-# at the top: values within half a step of white turn to 0. White becomes black in each colour of its own.
+# Behaviour: Pillow brings colour JPEG 2000 of more than 8 bits to 8 by adding half a step and shifting,
+# without a limit at the top: values within half a step of white turn to 0. White becomes black in each
+# colour of its own.
 # Most would expect: rounding within 0.5 of 255, or the upper byte; white stays white.
 # Seen: 16 bits: 65407 is read as 255, 65408 and 65535 as 0. 12 bits: 4087 as 255, 4088 and 4095 as 0.
 # Source: this script; src/libImaging/Jpeg2KDecode.c of Pillow (the offset in j2ku_srgb_rgb).

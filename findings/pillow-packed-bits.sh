@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Versions: Pillow 13.0.0, opencv-python-headless 5.0.0.93, imagecodecs 2026.3.6, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: what a camera writes with 12 bits has two scales. Of TIFFs with 10, 12 and 14 bits packed, Pillow reads
-# 12 alone, as the values are, 0 to 4095; OpenCV reads all three, moved to the upper end of 16 bits; tifffile reads all
-# three as they are. In JPEG 2000 it is the other way round: Pillow moves 12 bits up, OpenCV leaves them.
+# Versions: Pillow 13.0.0, opencv-python-headless 5.0.0.93, imagecodecs 2026.3.6, tifffile 2026.3.3, NumPy
+# 2.4.6.
+# Behaviour: what a camera writes with 12 bits has two scales. Of TIFFs with 10, 12 and 14 bits packed,
+# Pillow reads 12 alone, as the values are, 0 to 4095; OpenCV reads all three, moved to the upper end of 16
+# bits; tifffile reads all three as they are. In JPEG 2000 it is the other way round: Pillow moves 12 bits
+# up, OpenCV leaves them.
 # Most would expect: a reader that knows 12 bits to know 10 and 14, and one scale in each reader.
 # Seen: 12 bits in TIFF times 1 (Pillow) and 16 (OpenCV), in JPEG 2000 times 16 (Pillow) and 1 (OpenCV).
 # Source: this script.

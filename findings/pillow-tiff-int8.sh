@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: a TIFF of signed bytes (SampleFormat 2) opens as "L", whose values run from 0 to 255: -4 becomes 252.
-# Signed 16 bits open as "I" with their signs.
+# Behaviour: a TIFF of signed bytes (SampleFormat 2) opens as "L", whose values run from 0 to 255: -4
+# becomes 252. Signed 16 bits open as "I" with their signs.
 # Most would expect: a mode that holds the sign, as with 16 bits, or a refusal.
 # Seen: -128 -4 -1 0 5 127 are read as 128 252 255 0 5 127; at 16 bits as they are.
 # Source: this script; SampleFormat is tag 339 of the TIFF 6.0 specification.

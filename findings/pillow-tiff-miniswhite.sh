@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, opencv-python-headless 5.0.0.93, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: where a TIFF says that zero is white (PhotometricInterpretation 0), Pillow and OpenCV invert 8 bits and leave
-# 16 bits as they are stored. tifffile inverts neither. The same scan in both depths comes out as a positive and a negative.
+# Behaviour: where a TIFF says that zero is white (PhotometricInterpretation 0), Pillow and OpenCV invert 8
+# bits and leave 16 bits as they are stored. tifffile inverts neither. The same scan in both depths comes
+# out as a positive and a negative.
 # Most would expect: one reader to treat both depths alike.
 # Seen: 0 10 200 become 255 245 55 at 8 bits, and stay 0 10 200 at 16, in Pillow and in OpenCV.
 # Source: this script; PhotometricInterpretation is tag 262 of the TIFF 6.0 specification.

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: Pillow turns the pixels of a TIFF by its orientation tag when it loads them, and leaves those of JPEG, PNG
-# and WebP to ImageOps.exif_transpose; tifffile turns nothing. An uncompressed grey TIFF opened by its path, which Pillow
-# maps into memory, is cut into rows of the wrong width before it is turned: the same file opened by its path and as a
-# stream gives two pictures, the first a jumble.
+# Behaviour: Pillow turns the pixels of a TIFF by its orientation tag when it loads them, and leaves those
+# of JPEG, PNG and WebP to ImageOps.exif_transpose; tifffile turns nothing. An uncompressed grey TIFF opened
+# by its path, which Pillow maps into memory, is cut into rows of the wrong width before it is turned: the
+# same file opened by its path and as a stream gives two pictures, the first a jumble.
 # Most would expect: the pixels as stored, whatever the format, and the same from a path and from a stream.
-# Seen: of 40 x 20 pixels with orientation 6, JPEG, PNG, WebP and tifffile's TIFF are 40 x 20. Pillow's TIFF is 20 x 40 and
-# rightly turned from a stream, colour from a path too; grey from a path it opens as 20 x 40 and loads as 40 x 20, jumbled.
+# Seen: of 40 x 20 pixels with orientation 6, JPEG, PNG, WebP and tifffile's TIFF are 40 x 20. Pillow's TIFF
+# is 20 x 40 and rightly turned from a stream, colour from a path too; grey from a path it opens as 20 x 40
+# and loads as 40 x 20, jumbled.
 # Source: this script; load_end and _setup in Pillow's TiffImagePlugin.py.
 set -euo pipefail
 
@@ -51,7 +52,8 @@ seen = {}
 for kind in ("jpg", "png", "webp", "tif"):
     for mode in ("L", "RGB"):
         path = f"{mode}.{kind}"
-        Image.fromarray(stored).convert(mode).save(path, exif=exif, **({"lossless": True} if kind == "webp" else {}))
+        options = {"lossless": True} if kind == "webp" else {}
+        Image.fromarray(stored).convert(mode).save(path, exif=exif, **options)
         with open(path, "rb") as file:
             seen[path] = shown(path), shown(io.BytesIO(file.read()))
         print(path, "from its path", *seen[path][0], "from a stream", *seen[path][1])

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, tifffile 2026.3.3, NumPy 2.4.6.
-# Behaviour: Pillow opens an uncompressed TIFF of 16 bits a colour whose planes are stored one after the other
-# (PlanarConfiguration 2) as "RGB", but the pixels are a jumble. The same photo stored pixel by pixel, or in planes
-# with Deflate, gives the upper byte of every value.
+# Behaviour: Pillow opens an uncompressed TIFF of 16 bits a colour whose planes are stored one after the
+# other (PlanarConfiguration 2) as "RGB", but the pixels are a jumble. The same photo stored pixel by pixel,
+# or in planes with Deflate, gives the upper byte of every value.
 # Most would expect: the upper byte in each case, or a refusal.
 # Seen: pixel by pixel 0 off, planes with Deflate 0 off, planes uncompressed up to 250 of 255 off.
 # Source: this script; PlanarConfiguration is tag 284 of the TIFF 6.0 specification.

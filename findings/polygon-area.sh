@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Versions: Pillow 13.0.0, opencv-python-headless 5.0.0.93, pycocotools 2.0.11, NumPy 2.4.6.
-# Behaviour: how many pixels of a small polygon are filled depends on the library. Pillow's ImageDraw.polygon and OpenCV's
-# fillPoly also mark each pixel that the outline touches, pycocotools those whose middle lies inside. A defect of a few
-# pixels, drawn as a polygon, has half as much area again in the first two: ROC AUC and overlap of small defects follow.
+# Behaviour: how many pixels of a small polygon are filled depends on the library. Pillow's
+# ImageDraw.polygon and OpenCV's fillPoly also mark each pixel that the outline touches, pycocotools those
+# whose middle lies inside. A defect of a few pixels, drawn as a polygon, has half as much area again in the
+# first two: ROC AUC and overlap of small defects follow.
 # Most would expect: 1.1 times the area at most.
-# Seen: pixels by true area, mean of 387 star-shaped polygons of a radius of 1 to 5: Pillow 1.54, OpenCV 1.69,
-# pycocotools 1.00.
+# Seen: pixels by true area, mean of 387 star-shaped polygons of a radius of 1 to 5: Pillow 1.54, OpenCV
+# 1.69, pycocotools 1.00.
 # Source: this script; the area is the shoelace formula's.
 set -euo pipefail
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Versions: safetensors 0.8.0, scikit-learn 1.9.1, NumPy 2.4.6.
-# Behaviour: safetensors.numpy.save writes the memory of an array that is not in C order, next to the shape it has, and
-# raises nothing: what load returns has the right shape and other values. Principal components of scikit-learn can be
-# such an array. (safetensors.torch refuses such tensors.)
+# Behaviour: safetensors.numpy.save writes the memory of an array that is not in C order, next to the shape
+# it has, and raises nothing: what load returns has the right shape and other values. Principal components
+# of scikit-learn can be such an array. (safetensors.torch refuses such tensors.)
 # Most would expect: a copy in C order, or a refusal.
-# Seen: [[0, 1, 2], [3, 4, 5]].T comes back as [[0, 1], [2, 3], [4, 5]]; PCA.components_ come back with other values.
+# Seen: [[0, 1, 2], [3, 4, 5]].T comes back as [[0, 1], [2, 3], [4, 5]]; PCA.components_ come back with
+# other values.
 # Source: this script; github.com/safetensors/safetensors, issue 825.
 set -euo pipefail
 

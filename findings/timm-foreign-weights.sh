@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Versions: timm 1.0.31, torch 2.15.0, torchvision 0.29.2.
-# Behaviour: with create_model(pretrained=True) and a file of weights, whether the file must fit depends on num_classes and
-# features_only. torchvision's MobileNetV3, none of whose names timm's MobileNetV3 has, raises RuntimeError as it should;
-# with num_classes=7, num_classes=0 or features_only=True the model comes back as it was initialised, at random, with a
-# logged warning about missing and unexpected keys alone, although pretrained_strict is True by default.
+# Behaviour: with create_model(pretrained=True) and a file of weights, whether the file must fit depends on
+# num_classes and features_only. torchvision's MobileNetV3, none of whose names timm's MobileNetV3 has,
+# raises RuntimeError as it should; with num_classes=7, num_classes=0 or features_only=True the model comes
+# back as it was initialised, at random, with a logged warning about missing and unexpected keys alone,
+# although pretrained_strict is True by default.
 # Most would expect: the same error, as more than the last layer is missing.
 # Seen: RuntimeError for 1000 classes; for the other three no error, and no tensor of the file in the model.
 # Source: this script; load_pretrained in timm/models/_builder.py.
@@ -47,10 +48,11 @@ seen = {}
 for options in ({}, {"num_classes": 7}, {"num_classes": 0}, {"features_only": True}):
     logger, warned = logging.getLogger("timm"), Warned()
     logger.handlers, logger.propagate = [warned], False
-    overlay = {"file": "weights.pth"}
+    options_of_file = {"pretrained": True, "pretrained_cfg_overlay": {"file": "weights.pth"}}
     try:
-        model = timm.create_model("mobilenetv3_large_100", pretrained=True, pretrained_cfg_overlay=overlay, **options)
-        loaded = sum(any(torch.equal(v, k) for k in kernels) for v in model.state_dict().values() if v.ndim == 4)
+        model = timm.create_model("mobilenetv3_large_100", **options_of_file, **options)
+        values = model.state_dict().values()
+        loaded = sum(torch.equal(value, kernel) for value in values for kernel in kernels)
         result = f"no error, {loaded} kernels of the file, {'warned' if warned.count else 'not warned'}"
     except RuntimeError as error:
         result = type(error).__name__

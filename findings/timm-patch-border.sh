@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Versions: timm 1.0.31, torch 2.15.0, torchvision 0.29.2.
-# Behaviour: a vision transformer with patches of 14 pixels for photos of 96 x 96 is built and runs without a word; the last
-# 12 rows and columns of the photo do not influence anything. A defect there cannot be found.
+# Behaviour: a vision transformer with patches of 14 pixels for photos of 96 x 96 is built and runs without
+# a word; the last 12 rows and columns of the photo do not influence anything. A defect there cannot be
+# found.
 # Most would expect: a refusal, as 96 is no multiple of 14 (or padding, which timm has as dynamic_img_pad).
-# Seen: rows with a gradient 84 of 96, columns 84 of 96; the features are equal where the border is painted over.
+# Seen: rows with a gradient 84 of 96, columns 84 of 96; the features are equal where the border is painted
+# over.
 # Source: this script; PatchEmbed in timm/layers/patch_embed.py.
 set -euo pipefail
 
@@ -35,7 +37,7 @@ rows, columns = int((influence.sum(1) > 0).sum()), int((influence.sum(0) > 0).su
 painted = photo.detach().clone()
 painted[..., 84:, :] = painted[..., :, 84:] = 9.0
 same = torch.equal(model.forward_features(painted), features)
-print(f"rows that count: {rows} of 96, columns: {columns} of 96, the same with the border painted over: {same}")
+print(f"of 96 rows {rows} count, of 96 columns {columns}; the same with the border painted over: {same}")
 if (rows, columns, same) != (84, 84, True):
     sys.exit("This has changed.")
 EOF

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Versions: torch 2.15.0 (with torchvision 0.29.2); no GPU needed.
-# Behaviour: once torch.backends.cudnn.conv.fp32_precision is "ieee", merely reading the older switch of the same thing,
-# torch.backends.cudnn.allow_tf32, raises RuntimeError, also where rnn.fp32_precision is "ieee" too and both agree.
-# So a library that saves and restores the older switch fails because another one used the newer.
+# Behaviour: once torch.backends.cudnn.conv.fp32_precision is "ieee", merely reading the older switch of the
+# same thing, torch.backends.cudnn.allow_tf32, raises RuntimeError, also where rnn.fp32_precision is "ieee"
+# too and both agree. So a library that saves and restores the older switch fails because another one used
+# the newer.
 # Most would expect: False.
 # Seen: True before; RuntimeError after conv was set, and after both were set.
 # Source: this script.

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Versions: torch 2.15.0 (with torchvision 0.29.2).
-# Behaviour: what torch.fx.symbolic_trace makes of a forward hook depends on where it hangs. On a leaf (Linear) it stays
-# a hook and runs with tensors. On a block (Sequential) it runs while tracing, with a Proxy, and what it did is part of the
-# graph for good, also after it was removed. On the module that is traced it is gone.
+# Behaviour: what torch.fx.symbolic_trace makes of a forward hook depends on where it hangs. On a leaf
+# (Linear) it stays a hook and runs with tensors. On a block (Sequential) it runs while tracing, with a
+# Proxy, and what it did is part of the graph for good, also after it was removed. On the module that is
+# traced it is gone.
 # Most would expect: one treatment for all, most likely that tracing leaves hooks alone.
-# Seen: a hook that multiplies by 10: leaf Tensor, still undone by removing it; block Proxy, the graph gives 10 times the
-# module after the removal; root not called, the graph gives a tenth of the module.
+# Seen: a hook that multiplies by 10: leaf Tensor, still undone by removing it; block Proxy, the graph gives
+# 10 times the module after the removal; root not called, the graph gives a tenth of the module.
 # Source: this script.
 set -euo pipefail
 
@@ -54,7 +55,7 @@ for where in ("leaf", "block", "root"):
     handle.remove()
     removed = round((graph(x) / net(x))[0, 0].item(), 3)
     seen[where] = while_tracing, hooked, removed
-    print(f"{where}: called while tracing with {while_tracing}, graph by module {hooked}, hook removed {removed}")
+    print(f"{where}: while tracing {while_tracing}, graph by module {hooked}, hook removed {removed}")
 if seen != {"leaf": ([], 1.0, 1.0), "block": (["Proxy"], 1.0, 10.0), "root": ([], 0.1, 1.0)}:
     sys.exit("This has changed.")
 EOF

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Versions: torch 2.15.0 (with torchvision 0.29.2); no GPU needed.
-# Behaviour: torch.backends.mkldnn.fp32_precision reads the setting of oneDNN, the CPU's, and writes the setting of all
-# backends: where a caller asks the CPU for "tf32", the GPU's matrix products are set to it as well.
+# Behaviour: torch.backends.mkldnn.fp32_precision reads the setting of oneDNN, the CPU's, and writes the
+# setting of all backends: where a caller asks the CPU for "tf32", the GPU's matrix products are set to it
+# as well.
 # Most would expect: the GPU's settings not to change.
-# Seen: torch.backends.cuda.matmul.fp32_precision none -> tf32, torch.backends.fp32_precision none -> tf32. Set through
-# torch.backends.mkldnn.conv, of one operation, the others stay as they were.
-# Source: this script; torch/backends/mkldnn/__init__.py, where the setter names "generic" and the getter "mkldnn".
+# Seen: torch.backends.cuda.matmul.fp32_precision none -> tf32, torch.backends.fp32_precision none -> tf32.
+# Set through torch.backends.mkldnn.conv, of one operation, the others stay as they were.
+# Source: this script; torch/backends/mkldnn/__init__.py, where the setter names "generic" and the getter
+# "mkldnn".
 set -euo pipefail
 
 packages=(torch==2.15.0 torchvision==0.29.2 numpy==2.4.6)

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Versions: torch 2.15.0 (with torchvision 0.29.2).
-# Behaviour: torch.save names the folder inside its archive after the file: one state dict, saved under two names, is two
-# different files. A digest of the file tells the name as well as the weights, and renaming the file does not.
+# Behaviour: torch.save names the folder inside its archive after the file: one state dict, saved under two
+# names, is two different files. A digest of the file tells the name as well as the weights, and renaming
+# the file does not.
 # Most would expect: the same bytes.
-# Seen: a.pth and b.pth differ, and their entries are a/... and b/...; saved as a.pth in two folders, or into a BytesIO
-# twice, the bytes are the same.
+# Seen: a.pth and b.pth differ, and their entries are a/... and b/...; saved as a.pth in two folders, or
+# into a BytesIO twice, the bytes are the same.
 # Source: this script.
 set -euo pipefail
 

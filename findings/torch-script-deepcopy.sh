@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Versions: torch 2.15.0 (with torchvision 0.29.2).
-# Behaviour: copy.deepcopy of a TorchScript module (traced or scripted) gives parameters that are no leaves but the result of
-# a clone: the copy's gradients arrive at the original, requires_grad_(False) of a parameter raises, and so does an
-# optimiser. Under torch.no_grad the copies are leaves, which need no gradient.
+# Behaviour: copy.deepcopy of a TorchScript module (traced or scripted) gives parameters that are no leaves
+# but the result of a clone: the copy's gradients arrive at the original, requires_grad_(False) of a
+# parameter raises, and so does an optimiser. Under torch.no_grad the copies are leaves, which need no
+# gradient.
 # Most would expect: a copy that has nothing to do with the original, as of any other module.
-# Seen: is_leaf False, the original's grad [[1, 1]] after backward through the copy; RuntimeError and ValueError.
+# Seen: is_leaf False, the original's grad [[1, 1]] after backward through the copy; RuntimeError and
+# ValueError.
 # Source: this script.
 set -euo pipefail
 
@@ -39,15 +41,17 @@ for name, module in (("plain", plain), ("traced", traced)):
     twin(torch.ones(1, 2)).sum().backward()
     reached = module.weight.grad is not None
     errors = []
-    for attempt in (lambda: weight.requires_grad_(False), lambda: torch.optim.SGD([weight], lr=0.1)):
+    for attempt in (lambda w: w.requires_grad_(False), lambda w: torch.optim.SGD([w], lr=0.1)):
         try:
-            attempt()
+            attempt(weight)
         except (RuntimeError, ValueError) as error:
             errors.append(type(error).__name__)
     with torch.no_grad():
         quiet = all(p.is_leaf for p in copy.deepcopy(module).parameters())
     seen[name] = weight.is_leaf, reached, errors, quiet
-    print(f"{name}: leaf {weight.is_leaf}, gradient at the original {reached}, {errors}, leaf under no_grad {quiet}")
+    print(
+        f"{name}: leaf {weight.is_leaf}, grad at the original {reached}, {errors}, leaf under no_grad {quiet}"
+    )
 if seen != {"plain": (True, False, [], True), "traced": (False, True, ["RuntimeError", "ValueError"], True)}:
     sys.exit("This has changed.")
 EOF
