@@ -10,7 +10,9 @@
 # Source: this script.
 set -euo pipefail
 
-packages=(opencv-python-headless==5.0.0.93 imagecodecs==2026.3.6 pillow==13.0.0 tifffile==2026.3.3 numpy==2.4.6)
+packages=(opencv-python-headless==5.0.0.93 imagecodecs==2026.3.6
+    pillow==13.0.0 tifffile==2026.3.3 numpy==2.4.6
+)
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 if command -v uv > /dev/null; then
@@ -52,7 +54,8 @@ for bits in (10, 12, 14):
     stored = np.random.default_rng(0).integers(0, 2**bits, (6, 16), dtype=np.uint16)
     tifffile.imwrite("photo.tif", stored, photometric="minisblack", bitspersample=bits)
     opencv = scale(cv2.imread("photo.tif", cv2.IMREAD_UNCHANGED), stored)
-    seen["TIFF", bits] = pillow("photo.tif", stored), opencv, scale(tifffile.imread("photo.tif"), stored)
+    plain = scale(tifffile.imread("photo.tif"), stored)
+    seen["TIFF", bits] = pillow("photo.tif", stored), opencv, plain
 stored = np.random.default_rng(0).integers(0, 4096, (16, 16), dtype=np.uint16)
 with open("photo.jp2", "wb") as file:
     file.write(imagecodecs.jpeg2k_encode(stored, level=0, reversible=True, bitspersample=12))

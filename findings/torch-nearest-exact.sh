@@ -41,9 +41,7 @@ for old, new in sizes:
     exact = (2 * np.arange(new) + 1) * old // (2 * new)
     seen[old, new] = int((torchs != pillows).sum())
     others = [int((result != exact).sum()) for result in (torchs, pillows)]
-    print(
-        f"{old} to {new}: {seen[old, new]} differ; not the right one of two: torch {others[0]}, Pillow {others[1]}"
-    )
+    print(f"{old} to {new}: {seen[old, new]} differ; the left of two: torch {others[0]}, Pillow {others[1]}")
 if seen != sizes:
     sys.exit("This has changed.")
 EOF
