@@ -22,6 +22,7 @@ Runs = tuple[int, ...]
 LABELS = {"photos": ["array-like"], "labels": ["array-like", None]}
 ONLY_DEFECTIVE = "Pass the photos of defects alone if only these are annotated, e.g. X_test[y_test == -1]."
 _ORIENTATION = 0x0112  # of EXIF; from 5 on, width and height change places
+_WIDTH, _HEIGHT = 256, 257
 
 
 def drawn(size: tuple[int, int], outlines: list[Outline], runs: list[Runs], name: str) -> DrawnMask | None:
@@ -87,8 +88,11 @@ def upright_size(photo: Path) -> tuple[int, int]:
     """Return height and width of a photo as a person sees it, without decoding it."""
     try:
         with Image.open(photo) as image:
+            width, height = image.size
+            if image.format == "TIFF":  # Of these, Pillow may have turned the size already.
+                width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return image.size if turned else (image.height, image.width)
+            return (width, height) if turned else (height, width)
     except OSError as error:
         raise ValueError(f"the size of {quote(photo)} cannot be read: {error}") from error
 
