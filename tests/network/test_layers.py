@@ -12,8 +12,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import get_model, list_models
 
-from skpadim.network.efficientnet_lite import NAMES, efficientnet_lite
+from skpadim.network.efficientnet_lite import NAMES
 from skpadim.network.layers import auto_layers, candidate_layers, is_feature_map, module_outputs
+from skpadim.network.weights import build_model
 
 NETWORKS = list_models(module=torchvision.models)
 TRANSFORMERS = [name for name in NETWORKS if name.startswith(("maxvit", "swin", "vit"))]
@@ -123,10 +124,10 @@ def test_page_names_the_layers_of_every_network():
         assert of_name == auto_layers(name), name
 
 
-@pytest.mark.parametrize(("pattern", "layers", "strides", "example", "channels"), rows_of_the_page())
+@pytest.mark.parametrize(("pattern", "layers", "strides", "example", "channels"), list(rows_of_the_page()))
 def test_page_tells_strides_and_channels(pattern, layers, strides, example, channels):
     assert fnmatchcase(example, pattern)
-    network = efficientnet_lite(example).eval().to("meta") if example in NAMES else shapes_only(example)
+    network = build_model(example, seed=0).to("meta") if example in NAMES else shapes_only(example)
     seen, tall = (outputs(network, size) for size in (SIZE, TALL))
     assert [seen[layer][0][1] for layer in layers] == channels
     assert [round(224 / (tall[layer][0][2] - seen[layer][0][2])) for layer in layers] == strides
