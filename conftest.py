@@ -1,8 +1,7 @@
 """Run the Python of the README and of every page of docs/.
 
 The blocks of a page share their names, and outputs after >>> are checked. Each page runs in a folder of its
-own; the README finds there the photos that it speaks of, and stands for the weights that torchvision would
-download.
+own; the README finds there the photos that it speaks of.
 """
 
 from __future__ import annotations
@@ -12,10 +11,7 @@ import os
 from contextlib import ExitStack, chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest import mock
-from urllib.parse import urlparse
 
-import torch
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -30,9 +26,7 @@ def _enter_empty_folder(namespace):
 
 
 def _enter_folder_with_photos(namespace):
-    """Draw the photos of the README, and put untrained weights where torch looks before it downloads."""
-    from torchvision.models import ResNet18_Weights, resnet18
-
+    """Draw the photos of the README."""
     from skpadim.datasets import make_inspection_images
 
     _enter_empty_folder(namespace)
@@ -41,12 +35,6 @@ def _enter_folder_with_photos(namespace):
         Path("photos", name).mkdir(parents=True)
         for number, photo in enumerate(photos):
             Path(photo).rename(Path("photos", name, f"{number:03}.png"))
-    weights = Path("torch", "hub", "checkpoints", Path(urlparse(ResNet18_Weights.DEFAULT.url).path).name)
-    weights.parent.mkdir(parents=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.save(resnet18().state_dict(), weights)
-    torch_home = mock.patch.dict(os.environ, TORCH_HOME=str(Path("torch").absolute()))
-    namespace["_left_at_the_end"].enter_context(torch_home)
 
 
 def _leave_folder(namespace):

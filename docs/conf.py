@@ -57,7 +57,7 @@ html_theme_options = {
     "footer_end": [],
 }
 
-# Examples that take --data need photos and weights; they run where there is a folder of them, as tests do.
+# Examples that take --data need photos; they run where there is a folder of them, as tests do.
 _EXAMPLES = Path(__file__).parents[1] / "examples"
 _DATA = Path(os.environ.get("SKPADIM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -72,7 +72,6 @@ def _arguments(_gallery: dict[str, Any], script: dict[str, Any]) -> list[str]:
         return []
     return [
         *("--data", str(_DATA / "magnetic_tile")),
-        *("--weights", str(_DATA / "squeezenet1_0_imagenet.pth")),
         *("--output", str(Path(gettempdir()) / "magnetic_tile.png")),
     ]
 

@@ -7,15 +7,14 @@ threshold stand between good and defective parts? ``AnomalyMapDisplay`` and ``Sc
 """
 
 # %%
-# 60 photos of good parts to learn from; good and defective ones, with masks of the defects, to look at. An
-# untrained network needs no download; on a real line, leave ``weights`` alone.
+# 60 photos of good parts to learn from; good and defective ones, with masks of the defects, to look at.
 import matplotlib.pyplot as plt
 
 from skpadim import AnomalyMapDisplay, PaDiMDetector, ScoreDisplay
 from skpadim.datasets import make_inspection_images
 
 photos = make_inspection_images(n_train=60, n_good=40, n_defective=40, image_size=160)
-detector = PaDiMDetector(weights=None, image_size=160, epsilon="auto").fit(photos.X_train)
+detector = PaDiMDetector(image_size=160).fit(photos.X_train)
 
 # %%
 # Anomaly maps

@@ -19,8 +19,7 @@ photos = make_inspection_images(n_train=80, n_good=120, n_defective=0, image_siz
 
 
 def fit(images):
-    """Learn with an untrained network: no download. On a real line, leave ``weights`` alone."""
-    return PaDiMDetector(weights=None, image_size=160, epsilon="auto").fit(images)
+    return PaDiMDetector(image_size=160).fit(images)
 
 
 # %%

@@ -50,7 +50,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         The name of a network of skpadim, torchvision or timm ("timm/NAME"), or a module. See
         :class:`CNNFeatureTransformer`.
     layers : sequence of str or "auto", default="auto"
-        Layers whose outputs make the embedding. "auto": those that end the strides 4, 8 and 16.
+        Layers whose outputs make the embedding. "auto": those that end the strides 4, 8 and 16; of
+        EfficientNet-Lite, 8 and 16.
     n_channels : int, "auto" or None, default="auto"
         Channels to keep, drawn at random. "auto": 100, or all where there are fewer. None: all.
     weights : str, path or None, default="DEFAULT"

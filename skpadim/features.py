@@ -56,7 +56,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         runs as it is: its own forward, in the precision of its weights, stopped behind the deepest layer.
     layers : sequence of str or "auto", default="auto"
         Layers whose outputs make the embedding. Of a module: names from its ``named_modules()`` that are
-        called once. "auto": those that end the strides 4, 8 and 16, of a network by name.
+        called once. "auto": those that end the strides 4, 8 and 16 of a network by name; of EfficientNet-Lite,
+        the strides 8 and 16.
     weights : str, path or None, default="DEFAULT"
         "DEFAULT": the trained weights, for EfficientNet-Lite those that are installed, for others those that
         torchvision downloads, or that timm has in its cache. Another of torchvision's names; the path of a
@@ -89,7 +90,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         come out in float32, with an error of some per cent.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: the network sees an image
-        once, however often it comes, and goes on from there for deeper layers. 1.4 MB an image for the
+        once, however often it comes, and goes on from there for deeper layers. 0.2 MB an image for the
         default layers at 224 px. ``joblib.Memory(folder).clear()`` empties it. Where a saved estimator
         finds no such folder, it computes without, and warns.
     random_state : int, RandomState instance or None, default=0

@@ -1,6 +1,9 @@
 """Layers by default: of every network of torchvision, and candidates for those it does not know."""
 
+import re
 from collections import Counter
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +12,9 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models import get_model, list_models
 
+from skpadim.network.efficientnet_lite import NAMES
 from skpadim.network.layers import auto_layers, candidate_layers, is_feature_map, module_outputs
+from skpadim.network.weights import build_model
 
 NETWORKS = list_models(module=torchvision.models)
 TRANSFORMERS = [name for name in NETWORKS if name.startswith(("maxvit", "swin", "vit"))]
@@ -94,6 +99,38 @@ def test_own_network_and_those_without_a_table():
     unknown = [name for name in list_models() if name not in KNOWN]
     assert {"fcn_resnet50", "r3d_18", "ssd300_vgg16", "vit_b_16", "quantized_resnet18"} <= set(unknown)
     assert [auto_layers(name) for name in unknown] == [None] * len(unknown)
+
+
+def rows_of_the_page():
+    """Yield the patterns of docs/networks.md, and of each: layers, strides, the example and its channels."""
+    page = Path(__file__).parents[2] / "docs" / "networks.md"
+    _, _, table = page.read_text(encoding="utf-8").partition("| networks | layers | strides | channels |\n")
+    for line in table.partition("\n\n")[0].splitlines()[1:]:
+        pattern, layers, strides, channels = (cell.strip() for cell in line.strip("|").split(" | "))
+        example, _, numbers = channels.rpartition(": ")
+        yield (
+            pattern.strip("`"),
+            tuple(re.findall("`(.+?)`", layers)),
+            [int(stride) for stride in strides.split(", ")],
+            (example or pattern).strip("`"),
+            [int(number) for number in numbers.split(", ")],
+        )
+
+
+def test_page_names_the_layers_of_every_network():
+    rows = list(rows_of_the_page())
+    for name in [*KNOWN, *NAMES]:
+        (of_name,) = [layers for pattern, layers, *_ in rows if fnmatchcase(name, pattern)]
+        assert of_name == auto_layers(name), name
+
+
+@pytest.mark.parametrize(("pattern", "layers", "strides", "example", "channels"), list(rows_of_the_page()))
+def test_page_tells_strides_and_channels(pattern, layers, strides, example, channels):
+    assert fnmatchcase(example, pattern)
+    network = build_model(example, seed=0).to("meta") if example in NAMES else shapes_only(example)
+    seen, tall = (outputs(network, size) for size in (SIZE, TALL))
+    assert [seen[layer][0][1] for layer in layers] == channels
+    assert [round(224 / (tall[layer][0][2] - seen[layer][0][2])) for layer in layers] == strides
 
 
 @pytest.mark.parametrize("name", ["swin_t", "swin_v2_t"])
