@@ -51,21 +51,21 @@ BLEMISHES = ((1.5, 40), (2.5, 30), (4.0, 20))
 # What was made of the figures on the page: to be read again when they change.
 DECISION = """## What is taken
 
-The default is blocks 4 and 10, and at the same places of the other two networks 6 and 14: the ends of the stages at
-strides 8 and 16. Among the choices with block 10 and without 15, the tiles' image ROC AUC differs by no more than one draw
-of channels from another, so the last digits decide nothing. What decides:
+The default is blocks 4 and 10, and at the same places of the other two networks 6 and 14: the ends of the
+stages at strides 8 and 16. Among the choices with block 10 and without 15, the tiles' image ROC AUC differs
+by no more than one draw of channels from another, so the last digits decide nothing. What decides:
 
 - Without block 10 cracks are missed, and without 7 or 10 uneven tiles as well.
-- Block 2 adds patches of 4 pixels to those of 8. On the tiles it gains nothing, and pixel ROC AUC is a point lower, at
-  four times the patches.
+- Block 2 adds patches of 4 pixels to those of 8. On the tiles it gains nothing, and pixel ROC AUC is a
+  point lower, at four times the patches.
 - Blocks 14 and 15, at stride 32, blur: PRO falls, most on the discs.
-- Block 10 alone does as well on the tiles, but finds discs of 3 pixels less often, and marks discs worse: block 4 is
-  for the small ones.
+- Block 10 alone does as well on the tiles, but finds discs of 3 pixels less often, and marks discs worse:
+  block 4 is for the small ones.
 
-Blemishes of a few pixels pay for it. Of the photos with a disc, blocks 4 and 10 find as many as 2, 4 and 10 within the
-draws, but PRO is three points lower; discs of 3 pixels are found best by block 4 alone. Take
-`layers=("blocks.2", "blocks.4", "blocks.10")` where masks of such blemishes have to be fine; a larger `image_size` is
-the other way.
+Blemishes of a few pixels pay for it. Of the photos with a disc, blocks 4 and 10 find as many as 2, 4 and 10
+within the draws, but PRO is three points lower; discs of 3 pixels are found best by block 4 alone. Take
+`layers=("blocks.2", "blocks.4", "blocks.10")` where masks of such blemishes have to be fine; a larger
+`image_size` is the other way.
 """
 MEASURES = {"image": "image ROC AUC", "pixel": "pixel ROC AUC", "pro": "PRO"}
 

@@ -1,4 +1,4 @@
-"""Find defects on drawn photos of a machined part, offline, in about a minute; and on real ones, where they are.
+"""Find defects on drawn photos of a machined part, offline, in about a minute.
 
 60 photos of good parts are written to disk and learned; 30 good and 60 defective ones are scored. The same is
 then done for photos of magnetic tiles, if there is a folder of them.
@@ -24,7 +24,7 @@ from skpadim import PaDiMDetector
 from skpadim.datasets import load_inspection_folder, make_inspection_images
 from skpadim.metrics import pixel_roc_auc_score
 
-# Real photos: Y. Huang, C. Qiu, K. Yuan, "Surface defect saliency of magnetic tile", The Visual Computer, 2018.
+# Of Y. Huang, C. Qiu, K. Yuan, "Surface defect saliency of magnetic tile", The Visual Computer, 2018.
 DATA = Path(os.environ.get("SKPADIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 

@@ -2,8 +2,8 @@
 Real photos: defects of magnetic tiles
 ======================================
 
-576 grey photos of a real surface, of varying size. The detector learns from 240 photos of good tiles alone; 80
-good and 96 defective ones are scored.
+576 grey photos of a real surface, of varying size. The detector learns from 240 photos of good tiles alone;
+80 good and 96 defective ones are scored.
 
 The data: Y. Huang, C. Qiu, K. Yuan, "Surface defect saliency of magnetic tile", The Visual Computer, 2018,
 in MVTec AD's folder layout. Run it with::

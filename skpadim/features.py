@@ -56,8 +56,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         runs as it is: its own forward, in the precision of its weights, stopped behind the deepest layer.
     layers : sequence of str or "auto", default="auto"
         Layers whose outputs make the embedding. Of a module: names from its ``named_modules()`` that are
-        called once. "auto": those that end the strides 4, 8 and 16 of a network by name; of EfficientNet-Lite,
-        the strides 8 and 16.
+        called once. "auto": those that end the strides 4, 8 and 16 of a network by name, 8 and 16 of
+        EfficientNet-Lite.
     weights : str, path or None, default="DEFAULT"
         "DEFAULT": the trained weights, for EfficientNet-Lite those that are installed, for others those that
         torchvision downloads, or that timm has in its cache. Another of torchvision's names; the path of a
