@@ -138,23 +138,23 @@ def page(good, n_train, images, rows) -> str:
             f"{n_train} good ones to learn from, and {len(images)} to test on, good and defective.",
             "",
             f"The first columns are those of `predict`, EfficientNet-Lite0 at {SIZE} px, with "
-            f"`false_alarm_rate={ALARM_RATE}`: the share called anomalies. The others are those of the check of "
-            f"the photo itself, at a false-alarm rate of {RATE:.0%} for all statistics together, and as much "
-            "again for the score: the share of photos, good and defective, outside of what good photos show. "
+            f"`false_alarm_rate={ALARM_RATE}`: the share called anomalies. The others are those of the check "
+            f"of the photo itself, at a false-alarm rate of {RATE:.0%} for all statistics together, and as "
+            "much again for the score: the share of photos, good and defective, outside of theirs. "
             "Statistics are measured at the size that the network sees: what is lost to it, as when a large "
             "photo is blurred by less than one of its pixels, is not seen by them either.",
             "",
             f"These photos vary far more than those of most cameras do: they are {min(heights)} to "
             f"{max(heights)} px high and {min(widths)} to {max(widths)} px wide, cut from larger ones, and "
-            "the brightest good one is four times as bright as the darkest. So half or 1.5 times the light is "
-            "mostly within what good photos show. Where all photos are of one size, any other is outside. "
+            "the brightest good one is four times as bright as the darkest. So half or 1.5 times the light "
+            "is mostly within what good photos show. Where all photos are of one size, any other is outside. "
             "A shift changes none of the statistics and is not meant to be seen.",
             "",
             *pages.table(head, rows),
             "",
-            f"Unseen good photos outside, mean of {SPLITS} random splits of all {len(good)} good photos. "
-            "Where there are fewer than the rate needs (99 for 1 %, 19 for 5 %), one in their number plus one is "
-            "to be expected:",
+            f"Unseen good photos outside, mean of {SPLITS} random splits of all {len(good)} good ones. "
+            "Where there are fewer than the rate needs (99 for 1 %, 19 for 5 %), one in their number plus "
+            "one is to be expected:",
             "",
             *pages.table(["learned from", "asked for 1 %", "asked for 5 %"], promised),
             "",
