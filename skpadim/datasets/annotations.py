@@ -90,7 +90,8 @@ def upright_size(photo: Path) -> tuple[int, int]:
         with Image.open(photo) as image:
             width, height = image.size
             if image.format == "TIFF":  # Of these, Pillow may have turned the size already.
-                width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+                tags: Any = image
+                width, height = tags.tag_v2[_WIDTH], tags.tag_v2[_HEIGHT]
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
             return (width, height) if turned else (height, width)
     except OSError as error:
