@@ -100,7 +100,7 @@ def tables(root, tmp_path_factory):
 
 def test_paper_s_model_is_the_detector(root, tables):
     photos = load_mvtec_ad(root, "bottle")
-    detector = PaDiMDetector(n_channels=20, false_alarm_rate=0.5, **NETWORK).fit(photos.X_train)
+    detector = PaDiMDetector(n_channels=20, epsilon=0.01, false_alarm_rate=0.5, **NETWORK).fit(photos.X_train)
     row = tables[0]["aligned", "bottle", "random 20"]
     assert_allclose(figures(row), plain_figures(photos, detector.anomaly_map(photos.X_test)), atol=0.01)
     assert (row["n_train"], row["n_test"], row["n_pixel_photos"]) == ("8", "8", "8.0")
@@ -113,7 +113,7 @@ def test_ablation_of_the_layers_is_of_the_same_channels(root, tables):
     maps, channels = {}, []
     for start, layer in zip((0, 64), LAYERS, strict=True):
         selector = RandomChannelSelector(10, layers=[layer], random_state=0)
-        gaussian = PatchGaussian(false_alarm_rate=0.5).fit(selector.fit_transform(train))
+        gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit(selector.fit_transform(train))
         maps[f"{layer} alone"] = gaussian.anomaly_map(selector.transform(test))
         channels.append(selector.channel_indices_)
         assert np.all((channels[-1] >= start) & (channels[-1] < start + 128))
@@ -121,7 +121,9 @@ def test_ablation_of_the_layers_is_of_the_same_channels(root, tables):
     # Upsampled and concatenated, as the paper has it.
     embeddings = [np.asarray(pyramid)[:, np.concatenate(channels)] for pyramid in (train, test)]
     levels = [FeaturePyramid([embedding], image_size=(CROP, CROP)) for embedding in embeddings]
-    maps["all layers together"] = PatchGaussian(false_alarm_rate=0.5).fit(levels[0]).anomaly_map(levels[1])
+    maps["all layers together"] = (
+        PatchGaussian(0.01, false_alarm_rate=0.5).fit(levels[0]).anomaly_map(levels[1])
+    )
     for name, of_model in maps.items():
         row = tables[0]["aligned", "bottle", name]
         assert_allclose(figures(row), plain_figures(photos, of_model), atol=0.02)
@@ -155,7 +157,7 @@ def test_non_aligned_masks_go_with_their_photos(root, tables):
         for path, placement in zip(photos.masks_test, placements[1], strict=True)
     ]
     network = {**NETWORK, "image_size": CROP}
-    detector = PaDiMDetector(n_channels=20, false_alarm_rate=0.5, **network).fit(seen[0])
+    detector = PaDiMDetector(n_channels=20, epsilon=0.01, false_alarm_rate=0.5, **network).fit(seen[0])
     row = tables[0]["non-aligned", "bottle", "random 20"]
     assert_allclose(figures(row), plain_figures(photos, detector.anomaly_map(seen[1]), masks), atol=0.01)
 
@@ -307,7 +309,7 @@ def test_defect_without_a_mark_counts_for_the_photos_only(root, tables, tmp_path
     row = run(tmp_path, tmp_path / "out")["aligned", "bottle", "random 20"]
     photos = load_mvtec_ad(tmp_path, "bottle")
     kept = [index for index, path in enumerate(photos.masks_test) if path != str(mask)]
-    detector = PaDiMDetector(n_channels=20, false_alarm_rate=0.5, **NETWORK).fit(photos.X_train)
+    detector = PaDiMDetector(n_channels=20, epsilon=0.01, false_alarm_rate=0.5, **NETWORK).fit(photos.X_train)
     maps = detector.anomaly_map(photos.X_test)
     assert_allclose(float(row["image_roc_auc"]), figures(tables[0]["aligned", "bottle", "random 20"])[0])
     assert_allclose(float(row["pro"]), 100 * pro_score(plain_masks(photos)[kept], maps[kept]), atol=0.01)
