@@ -61,7 +61,7 @@ print(f"\npixel ROC AUC {pixel_roc_auc_score(photos.masks_test, maps):.3f}")
 
 # %%
 # One photo of every kind with its map. The solid outline is what the detector marks, the dotted one the true
-# defect: many a photo of a defect has no mark.
+# defect: not every photo of a defect has a mark.
 shown = [int(np.flatnonzero(kinds == kind)[0]) for kind in dict.fromkeys(kinds)]
 display = AnomalyMapDisplay.from_estimator(
     detector, photos.X_test[shown], y=kinds[shown], masks=[photos.masks_test[index] for index in shown]

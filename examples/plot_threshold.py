@@ -48,7 +48,7 @@ for axis, (name, (scores, new)) in zip(axes, samples.items(), strict=True):
     axis.hist(scores, bins, density=True, histtype="step", color="#0072b2", linewidth=2, label=name)
     axis.axvline(threshold, color="#d55e00", linestyle="--", label=f"threshold: {flagged:.0%} flagged")
     axis.set(yticks=[])
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.2, 1))
 axes[-1].set_xlabel("anomaly score (maximum of the smoothed map)")
 # %%
 # ``predict`` rests on the leave-one-out scores; another rate needs no new fit.
