@@ -89,9 +89,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         fast, with an error of about 1e-3. "bfloat16" is meant for GPUs and processors made for it; features
         come out in float32, with an error of some per cent.
     memory : joblib.Memory, str, path or None, default=None
-        A folder, in which the features of every image are kept by its content: the network sees an image
-        once, however often it comes, and goes on from there for deeper layers. 0.2 MB an image for the
-        default layers at 224 px. ``joblib.Memory(folder).clear()`` empties it. Where a saved estimator
+        A folder, in which the features of every image are kept by its content: a network by name sees an
+        image once, however often it comes. 0.2 MB an image for the default layers at 224 px. Features of a
+        module are not kept. ``joblib.Memory(folder).clear()`` empties it. Where a saved estimator
         finds no such folder, it computes without, and warns.
     random_state : int, RandomState instance or None, default=0
         Decides random weights (``weights=None``).
@@ -202,8 +202,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         Raises
         ------
         ValueError
-            If X holds no images, a layer or backbone is unknown, the weights do not fit, or a module, once
-            traced, gives something else than when it is called, or mixes the images of a batch.
+            If X holds no images, a layer or backbone is unknown or gives no feature maps, the weights do not
+            fit, or a module mixes the images of a batch.
         """
         self.images(X)
         self.resized_size_, self.input_size_ = self._check_sizes()
