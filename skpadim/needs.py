@@ -1,0 +1,279 @@
+"""How much memory a fit or a score takes at its peak: known before the first photo, from shapes alone.
+
+On a CPU fits took what is said here, to about a tenth (``benchmarks/needs.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from math import prod
+from typing import Self
+
+from .kernels.leave_one_out import BAND_BYTES, CHUNK_BYTES
+from .kernels.prefix import PrefixTree
+from .kernels.whitening import n_entries
+from .pyramid import CoarseToFine
+
+Shape = tuple[int, int, int]
+
+_DOUBLE = 8
+# What an error proposes: sides of images and numbers of channels so many times as large, and sizes of the
+# calibration sample, where 5 % of false alarms ask for 19.
+_FACTORS = (3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8)
+_CALIBRATION = (200, 100, 50)
+# A fit is refused where this share of its need is not there: what it takes is known to about a tenth.
+_SURELY = 0.9
+# Rows of the calibration sample come in blocks, of which only what is used counts.
+_SAMPLE_BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides how much memory a fit takes.
+
+    Attributes
+    ----------
+    shapes : tuple of (int, int, int)
+        Channels kept, height and width of every layer.
+    image_size : (int, int)
+        Height and width in pixels of what the network sees.
+    n_images : int
+        Photos to learn from.
+    n_calibration, batch_size : int
+        See :class:`skpadim.PaDiMDetector`.
+    activation_bytes : int
+        Of the largest tensor in the network, for one photo.
+    at_a_time_bytes : int or None
+        What the photos that pass the network together may take of such tensors; None: all of a batch do.
+    itemsize : int
+        Bytes of a feature: 4, or 8 where the network computes in float64.
+    """
+
+    shapes: tuple[Shape, ...]
+    image_size: tuple[int, int]
+    n_images: int
+    n_calibration: int = 500
+    batch_size: int = 32
+    activation_bytes: int = 0
+    at_a_time_bytes: int | None = None
+    itemsize: int = 4
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of all layers."""
+        return sum(shape[0] for shape in self.shapes)
+
+    def at_size(self, factor: float) -> Self:
+        """Return the plan for images whose sides are so many times as long."""
+        shapes = tuple((c, _side(h, factor), _side(w, factor)) for c, h, w in self.shapes)
+        height, width = (_side(side, factor) for side in self.image_size)
+        activation = round(self.activation_bytes * factor**2)
+        return replace(self, shapes=shapes, image_size=(height, width), activation_bytes=activation)
+
+    def with_channels(self, factor: float) -> Self:
+        """Return the plan for so many times as many channels."""
+        return replace(self, shapes=tuple((_side(c, factor), h, w) for c, h, w in self.shapes))
+
+
+def _side(length: int, factor: float) -> int:
+    return max(1, round(length * factor))
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Numbers that several needs are made of; layers stand coarse to fine."""
+
+    own: list[int]
+    above: list[int]
+    n_nodes: list[int]
+    n_distinct: list[int]
+    n_patches: int
+    n_under_coarse: int
+
+    @classmethod
+    def of(cls, shapes: Sequence[Shape]) -> Self:
+        ordered = CoarseToFine(shapes).shapes
+        tree = PrefixTree.from_shapes([shape[1:] for shape in ordered])
+        own = [shape[0] for shape in ordered]
+        return cls(
+            own,
+            [total - channels for total, channels in zip(accumulate(own), own, strict=True)],
+            [tree.n_nodes(depth) for depth in range(tree.depth)],
+            [prod(grid) for grid in tree.grids],
+            prod(tree.fine_shape),
+            prod(tree.family_sizes),
+        )
+
+    @property
+    def rows(self) -> list[int]:
+        """Numbers in the blocks of all nodes, per depth."""
+        blocks = zip(self.n_nodes, self.own, self.above, strict=True)
+        return [nodes * own * (above + own) for nodes, own, above in blocks]
+
+    @property
+    def packed(self) -> int:
+        """Numbers in the whitening rows, without their zeros."""
+        blocks = zip(self.n_distinct, self.own, self.above, strict=True)
+        return sum(nodes * n_entries(own, above) for nodes, own, above in blocks)
+
+
+def fit_bytes(plan: Plan) -> int:
+    """Return how much memory a fit takes at its peak, beside what is in memory when the network is built.
+
+    It counts what surely is needed, and not the photos as they are decoded.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    int
+        Bytes, on the device.
+
+    Notes
+    -----
+    The peak is while batches come, with the moments, the calibration sample, and what a batch takes; or while
+    factors are made, with moments, sample, whitening rows and leave-one-out distances, and what
+    :func:`skpadim.kernels.leave_one_out.factor_and_leave_one_out` works with. When the scorer is laid out,
+    the moments, of which its rows are half, are gone.
+
+    Examples
+    --------
+    >>> plan = Plan(((14, 56, 56), (29, 28, 28), (57, 14, 14)), (224, 224), n_images=500)
+    >>> round(fit_bytes(plan) / 1e6)
+    283
+    """
+    sizes = _Sizes.of(plan.shapes)
+    moments = _DOUBLE * (sum(sizes.rows) + sum(map(prod, zip(sizes.n_nodes, sizes.own, strict=True))))
+    n_kept = min(plan.n_images, plan.n_calibration)
+    n_features = sum(map(prod, plan.shapes))
+    sample = plan.itemsize * n_features * n_kept
+    result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_kept * sizes.n_patches
+    return moments + sample + max(_batch_bytes(plan), result + _working_bytes(sizes, n_kept))
+
+
+def _batch_bytes(plan: Plan) -> int:
+    """Return what a batch takes: pixels, features, those of the batch before, and activations."""
+    n_images = min(plan.batch_size, plan.n_images)
+    at_once = n_images * plan.activation_bytes
+    if plan.at_a_time_bytes is not None:
+        at_once = min(at_once, max(plan.at_a_time_bytes, plan.activation_bytes))
+    features = plan.itemsize * sum(map(prod, plan.shapes))
+    # What gives the largest activation has an input, mostly half as large or larger.
+    return at_once * 3 // 2 + n_images * (2 * features + 3 * prod(plan.image_size))
+
+
+def _working_bytes(sizes: _Sizes, n_images: int) -> int:
+    """Return what making factors and leaving images out works with, beside arguments and results."""
+    n_channels = sum(sizes.own)
+    per_coarse = _DOUBLE * n_channels * sizes.n_under_coarse
+    n_coarse = max(1, min(sizes.n_nodes[0], BAND_BYTES // (per_coarse * n_channels)))
+    band = _DOUBLE * sum(sizes.rows) // sizes.n_nodes[0] * n_coarse
+    n_together = max(1, min(n_images, _SAMPLE_BLOCK, CHUNK_BYTES // (per_coarse * n_coarse)))
+    # Of a chunk: the features as they are, half as large, then centred, then whitened.
+    return 2 * band + 5 * per_coarse * n_coarse * n_together // 2
+
+
+def scoring_bytes(plan: Plan) -> int:
+    """Return how much memory scoring takes at its peak, beside a fitted detector from a file and its network.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of its ``n_images`` and ``n_calibration`` nothing depends.
+
+    Returns
+    -------
+    int
+        Bytes, on the device.
+    """
+    sizes = _Sizes.of(plan.shapes)
+    # The rows of a layer are laid out in parts, which are then joined.
+    laid_out = sum(sizes.rows) + max(sizes.rows)
+    n_features = sum(map(prod, plan.shapes))
+    at_work = sum(sizes.rows) + plan.batch_size * (n_features + sizes.n_patches)
+    return plan.itemsize * max(laid_out, at_work)
+
+
+def check_room(
+    plan: Plan,
+    available: int | None,
+    layer_names: Sequence[str],
+    *,
+    device: str = "cpu",
+    size_name: str = "image_size",
+) -> None:
+    """Refuse a fit for which there surely is too little memory.
+
+    Parameters
+    ----------
+    plan : Plan
+    available : int or None
+        Bytes on the device, see :func:`skpadim.base.available.available_bytes`; None: nobody knows.
+    layer_names : sequence of str
+        The layers of ``plan.shapes``.
+    device : str, default="cpu"
+        What to call the device in a message.
+    size_name : str, default="image_size"
+        The parameter that decides ``plan.image_size``; ``crop_size`` where images are cropped.
+
+    Raises
+    ------
+    ValueError
+        It says how much is needed, how much is there, and what to lower.
+    """
+    needed = fit_bytes(plan)
+    if available is None or _SURELY * needed <= available:
+        return
+    raise ValueError(
+        f"{size_name}={_size_in_words(plan.image_size)} with {plan.n_channels} channels takes about "
+        f"{_in_words(needed)} of memory on {device} to fit, and {_in_words(available)} are there. "
+        f"{_way_out(plan, available, layer_names, size_name)}"
+    )
+
+
+def _way_out(plan: Plan, available: int, layer_names: Sequence[str], size_name: str) -> str:
+    """Say which parameters to lower, each with what a fit would take then."""
+    ways = []
+    for options in _options(plan, layer_names, size_name):
+        needs = ((text, fit_bytes(lowered)) for text, lowered in options)
+        # The mildest that is enough.
+        ways += [f"with {text} it takes {_in_words(need)}" for text, need in needs if need <= available][:1]
+    if ways:
+        return f"Lower one of these: {'; '.join(ways)}."
+    return f"Lower {size_name}, n_channels and layers: none of them is enough alone."
+
+
+def _options(plan: Plan, layer_names: Sequence[str], size_name: str) -> Iterator[Iterable[tuple[str, Plan]]]:
+    """Yield, for one parameter after the other, lower values and their plans, the mildest first."""
+    n_kept = min(plan.n_calibration, plan.n_images)
+    smaller = (plan.at_size(factor) for factor in _FACTORS)
+    yield ((f"{size_name}={_size_in_words(lowered.image_size)}", lowered) for lowered in smaller)
+    fewer = (plan.with_channels(factor) for factor in _FACTORS)
+    yield ((f"n_channels={lowered.n_channels}", lowered) for lowered in fewer)
+    yield _without_fine_layers(plan, layer_names)
+    samples = (replace(plan, n_calibration=n) for n in _CALIBRATION if n < n_kept)
+    yield ((f"n_calibration={lowered.n_calibration}", lowered) for lowered in samples)
+    batches = (replace(plan, batch_size=n) for n in (8, 1) if n < plan.batch_size)
+    yield ((f"batch_size={lowered.batch_size}", lowered) for lowered in batches)
+
+
+def _without_fine_layers(plan: Plan, layer_names: Sequence[str]) -> Iterator[tuple[str, Plan]]:
+    """Yield plans of the coarser layers alone, from which as many channels are drawn in all."""
+    order = CoarseToFine(plan.shapes).indices
+    for n_layers in range(len(order) - 1, 0, -1):
+        kept = sorted(order[:n_layers])
+        lowered = replace(plan, shapes=tuple(plan.shapes[index] for index in kept))
+        lowered = lowered.with_channels(plan.n_channels / lowered.n_channels)
+        yield f"layers={[layer_names[index] for index in kept]}", lowered
+
+
+def _size_in_words(size: tuple[int, int]) -> str:
+    return str(size[0] if size[0] == size[1] else size)
+
+
+def _in_words(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

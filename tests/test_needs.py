@@ -1,0 +1,150 @@
+"""The memory that a fit needs: against what it takes, and what is said where it is not there."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from skpadim import PatchGaussian
+from skpadim.kernels.moments import empty_moments
+from skpadim.needs import Plan, check_room, fit_bytes, scoring_bytes
+
+#: ResNet-18's, 100 channels at 224 px.
+SHAPES = ((14, 56, 56), (29, 28, 28), (57, 14, 14))
+NAMES = ("layer1", "layer2", "layer3")
+
+
+def plain_moments(shapes) -> int:
+    """8 bytes for every mean and product of the patches of layers whose sides divide each other."""
+    total = above = 0
+    for channels, height, width in sorted(shapes, key=lambda shape: shape[1]):
+        total += 8 * height * width * channels * (1 + above + channels)
+        above += channels
+    return total
+
+
+def large(**params) -> Plan:
+    """A plan whose need is a few GB."""
+    shapes = tuple((c, 8 * h, 8 * w) for c, h, w in SHAPES)
+    return Plan(shapes, (1792, 1792), **({"n_images": 300} | params))
+
+
+@pytest.mark.parametrize("shapes", [SHAPES, ((40, 64, 32),), ((5, 8, 8), (6, 8, 8), (7, 4, 4))])
+def test_moments_dominate_a_large_fit(shapes):
+    """Of no calibration sample to speak of, nearly all is moments, and their half, the result."""
+    tensors = empty_moments(sorted(shapes, key=lambda shape: shape[1]), torch.device("cpu"))
+    blocks = [tensor for pair in tensors.comoments for tensor in pair]
+    assert sum(tensor.nbytes for tensor in (*tensors.means, *blocks)) == plain_moments(shapes)
+    plan = Plan(
+        tuple((8 * c, h, w) for c, h, w in shapes), (64, 64), n_images=3, n_calibration=1, batch_size=1
+    )
+    moments = plain_moments(plan.shapes)
+    assert 1.2 * moments < fit_bytes(plan) < 1.8 * moments + 60e6
+
+
+def test_each_calibration_photo_counts_its_features_and_distances():
+    needs = [fit_bytes(Plan(SHAPES, (224, 224), n_images=n)) for n in (400, 401)]
+    assert needs[1] - needs[0] == 4 * sum(c * h * w for c, h, w in SHAPES) + 8 * 56 * 56
+    assert fit_bytes(Plan(SHAPES, (224, 224), n_images=9000)) == fit_bytes(
+        Plan(SHAPES, (224, 224), n_images=500)
+    )
+
+
+def test_order_of_layers_does_not_matter():
+    assert fit_bytes(Plan(SHAPES[::-1], (224, 224), 50)) == fit_bytes(Plan(SHAPES, (224, 224), 50))
+
+
+def test_activations_count_as_they_pass():
+    def need(**params):
+        return fit_bytes(Plan(((1, 4, 4),), (16, 16), n_images=64, batch_size=64, **params))
+
+    assert need(activation_bytes=10**7) - need() > 64 * 10**7 - 10**6
+    assert need(activation_bytes=10**7, at_a_time_bytes=3 * 10**7) < 5 * 10**7
+
+
+@pytest.mark.parametrize(
+    ("shapes", "n_images"),
+    [(((30, 32, 32), (50, 16, 16)), 40), (((32, 32, 32),), 200), (((96, 16, 16),), 100)],
+)
+def test_need_against_the_profiler(shapes, n_images):
+    """A fit's tensors take at their peak what is said, to a fifth."""
+    rng = np.random.default_rng(0)
+    size = (shapes[0][1] * 4, shapes[0][2] * 4)
+    batches = [
+        [torch.from_numpy(rng.normal(size=(20, *shape)).astype(np.float32)) for shape in shapes]
+        for _ in range(n_images // 20)
+    ]
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
+        PatchGaussian(device="cpu").fit_stream(iter(batches), size)
+    # Batches were there before, and no network gives them.
+    plan = Plan(shapes, size, n_images, batch_size=1)
+    assert_allclose(fit_bytes(plan), _peak_bytes(profile), rtol=0.2)
+
+
+def _peak_bytes(profile):
+    sizes = [
+        event.nbytes()
+        for event in sorted(
+            (e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"),
+            key=lambda event: event.start_ns(),
+        )
+    ]
+    return int(np.cumsum(sizes).max())
+
+
+def test_scoring_lays_out_single_precision():
+    """Half of the co-moments, laid out layer by layer."""
+    products = plain_moments(SHAPES) - 8 * sum(c * h * w for c, h, w in SHAPES)
+    need = scoring_bytes(Plan(SHAPES, (224, 224), n_images=1, batch_size=1))
+    assert products / 2 < need < products
+
+
+def test_enough_or_unknown_memory_passes():
+    plan = large()
+    check_room(plan, int(0.91 * fit_bytes(plan)), NAMES)
+    check_room(plan, None, NAMES)
+
+
+def test_too_little_memory_names_the_way_out():
+    plan = large(n_images=40)
+    with pytest.raises(ValueError, match=r"takes about .* GB of memory on cuda:1 to fit") as caught:
+        check_room(plan, 4 * 10**9, NAMES, device="cuda:1")
+    message = str(caught.value)
+    assert message.startswith("image_size=1792 with 100 channels takes about 6.")
+    assert "4.0 GB are there. Lower one of these:" in message
+    for parameter in ("image_size=1344", "n_channels=75", "layers=['layer2', 'layer3']"):
+        assert f"with {parameter} it takes " in message
+    assert "n_calibration" not in message
+    needs = [float(need) for need in re.findall(r"it takes ([\d.]+) GB", message)]
+    assert needs
+    assert all(need <= 4 for need in needs)
+
+
+def test_a_way_out_is_mild_and_what_it_says():
+    """The first of the lower values that fits, and its need is that of its own plan."""
+    plan = large(n_images=500)
+    available = int(0.89 * fit_bytes(plan))
+    with pytest.raises(ValueError, match="n_calibration=200") as caught:
+        check_room(plan, available, NAMES)
+    smaller = large(n_images=500, n_calibration=200)
+    assert f"with n_calibration=200 it takes {fit_bytes(smaller) / 1e9:.1f} GB" in str(caught.value)
+    assert "image_size=1344" in str(caught.value)
+
+
+def test_cropped_and_oblong_images_are_named_as_given():
+    plan = Plan(((60, 512, 256),), (2048, 1024), n_images=10)
+    with pytest.raises(ValueError, match=re.escape("crop_size=(2048, 1024) with 60")) as caught:
+        check_room(plan, fit_bytes(plan) // 3, ["layer1"], size_name="crop_size")
+    assert "crop_size=(1024, 512)" in str(caught.value)
+    assert "layers=" not in str(caught.value)
+
+
+def test_where_nothing_is_enough_alone():
+    with pytest.raises(
+        ValueError, match="Lower image_size, n_channels and layers: none of them is enough alone"
+    ):
+        check_room(large(), 10**6, NAMES)
