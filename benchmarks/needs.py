@@ -106,10 +106,10 @@ def page(rows) -> str:
         [
             "# The memory that a fit is said to need",
             "",
-            f"Made by `{pages.command('needs.py')}` on {pages.machine()}: what `skpadim.needs.fit_bytes` says, "
-            "and what the process took at its peak beside what was there when the network had been built. "
-            "Random weights, photos of noise that were in memory before. A fit is refused only where nine "
-            "tenths of what it is said to need are not there.",
+            f"Made by `{pages.command('needs.py')}` on {pages.machine()}: what "
+            "`skpadim.needs.fit_bytes` says, and what the process took at its peak beside what was there "
+            "when the network had been built. Random weights, photos of noise that were in memory before. A "
+            "fit is refused only where nine tenths of what it is said to need are not there.",
             "",
             *pages.table(HEAD, rows),
             "",
