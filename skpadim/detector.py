@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .base.available import available_bytes
 from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
 from .base.checks import warn_of_defective
+from .base.devices import resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
@@ -31,6 +33,7 @@ from .gaussian import PatchGaussian
 from .images.collection import Images
 from .images.resizing import centre_window
 from .images.scales import ValueRange
+from .needs import check_room
 from .stream import ObservedStream, join_by_image
 
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
@@ -221,6 +224,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         warn_of_defective(y, len(images))
         n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
         keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
+        self._check_room(features, keep, len(images))
         n_batches = -(-len(images) // self.batch_size)
         observed = ObservedStream(
             features.stream(images, keep, measure=True), draw_seed(features.random_state)
@@ -419,6 +423,19 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         # What decides no result may be changed after the fit.
         features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
         return features, channels, gaussian
+
+    def _check_room(
+        self, features: CNNFeatureTransformer, keep: Sequence[NDArray[np.int64]], n_images: int
+    ) -> None:
+        """Refuse a fit, before the first photo, for which there surely is too little memory."""
+        device = resolve_device(self.device)
+        check_room(
+            features.plan(keep, n_images, self.n_calibration),
+            available_bytes(device),
+            features.layer_names_,
+            device=str(device),
+            size_name="image_size" if self.crop_size is None else "crop_size",
+        )
 
     def _images(self, X: Any) -> Images:
         return self._fitted_steps()[0].images(X, on_error=self.on_error)

@@ -29,6 +29,7 @@ from .images.digests import digest
 from .images.ignore import ignored_window
 from .images.scales import ValueRange
 from .memory.store import FeatureStore, built_once, store_folder
+from .needs import Plan
 from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .network.normalisation import IMAGENET, Normalisation
@@ -398,6 +399,33 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         for batch in kept.batches(self.batch_size, channels, measure=measure):
             device = self._fitted_extractor().device
             yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
+
+    def plan(self, channels: Sequence[NDArray[np.int64]], n_images: int, n_calibration: int) -> Plan:
+        """Return what decides how much memory a fit on these features takes.
+
+        Parameters
+        ----------
+        channels : sequence of ndarray
+            Those that are kept of every layer.
+        n_images, n_calibration : int
+            Photos to learn from, and to calibrate with.
+
+        Returns
+        -------
+        Plan
+        """
+        extractor = self._fitted_extractor()
+        kept = zip(channels, self.level_shapes_, strict=True)
+        return Plan(
+            shapes=tuple((len(of_layer), shape[1], shape[2]) for of_layer, shape in kept),
+            image_size=self.input_size_,
+            n_images=n_images,
+            n_calibration=n_calibration,
+            batch_size=self.batch_size,
+            activation_bytes=extractor.activation_bytes(self.input_size_),
+            at_a_time_bytes=extractor.at_a_time_bytes,
+            itemsize=max(4, extractor.dtype.itemsize),
+        )
 
     def _store(self) -> FeatureStore | None:
         """Return where features are kept; None without a memory, and, with a warning, without its folder."""

@@ -307,3 +307,12 @@ def test_threads_share_a_loaded_detector_while_another_is_fitted(detector, photo
 def test_two_names_of_one_output_are_refused(photos):
     with pytest.raises(ValueError, match=r"'layer1', 'layer1\.1' are the same output"):
         small(layers=("layer1", "layer1.1")).fit(photos.X_train)
+
+
+def test_fit_for_which_there_is_no_memory_is_refused_before_the_first_photo(photos, monkeypatch, tmp_path):
+    nowhere = [tmp_path / f"{index}.png" for index in range(30)]  # Nobody opens them.
+    monkeypatch.setattr("skpadim.detector.available_bytes", lambda device: 2_000_000)
+    with pytest.raises(ValueError, match=r"image_size=64 with 12 channels takes .* 2 MB are there"):
+        small().fit(nowhere)
+    monkeypatch.setattr("skpadim.detector.available_bytes", lambda device: None)
+    small().fit(photos.X_train)

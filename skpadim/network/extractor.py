@@ -93,6 +93,17 @@ class FeatureExtractor:
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
+    def activation_bytes(self, size: tuple[int, int]) -> int:
+        """Return how much the largest tensor in the network takes for one image of this height and width."""
+        if size not in self._largest:
+            self.shapes(size)
+        return self._largest[size]
+
+    @property
+    def at_a_time_bytes(self) -> int | None:
+        """What the largest tensors of images that pass together may take; None: all of a batch pass."""
+        return _ACTIVATION_BYTES if self.device.type == "cpu" else None
+
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Run once, on a grey image of this height and width, to see what the layers give.
 
@@ -175,12 +186,10 @@ class FeatureExtractor:
 
     def _split(self, pixels: Tensor) -> Sequence[Tensor]:
         """Cut images into parts of equal size, to within one, that suit a processor."""
-        if self.device.type != "cpu":
+        if self.at_a_time_bytes is None:
             return [pixels]
-        size = (pixels.shape[2], pixels.shape[3])
-        if size not in self._largest:
-            self.shapes(size)
-        at_a_time = max(1, _ACTIVATION_BYTES // self._largest[size])
+        largest = self.activation_bytes((pixels.shape[2], pixels.shape[3]))
+        at_a_time = max(1, self.at_a_time_bytes // largest)
         return pixels.tensor_split(-(-len(pixels) // at_a_time))
 
     def _index(self, channels: NDArray[np.int64]) -> Tensor:
