@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -325,7 +326,7 @@ def _deviations_left_out(values: NDArray[np.float64], ordered: NDArray[np.float6
 
 def _n_beyond(n: int, false_alarm_rate: float) -> int:
     """Return the largest k for which k / (n + 1) is at most the rate, or 1."""
-    if not 0 < false_alarm_rate < 1:
+    if not isinstance(false_alarm_rate, Real) or not 0 < false_alarm_rate < 1:
         raise ValueError(f"false_alarm_rate must be in (0, 1), got {false_alarm_rate!r}.")
     n_beyond = round(false_alarm_rate * (n + 1))
     return max(1, n_beyond - (n_beyond / (n + 1) > false_alarm_rate))

@@ -31,6 +31,7 @@ from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import Images
+from .images.ignore import warn_of_aspect
 from .images.resizing import centre_window
 from .images.scales import ValueRange
 from .needs import check_room
@@ -106,6 +107,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         The channels kept; they index the concatenated embedding, layers in the order given.
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
         Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    skipped_ : dict of int to str
+        What was wrong with each image of the fit that ``on_error="skip"`` left out, by its index.
     photo_statistics_ : ndarray of shape (min(n_images, 500), 9)
         What a random sample of the training photos looks like; see
         :func:`skpadim.images.statistics.photo_statistics`.
@@ -227,14 +230,16 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self._check_room(features, keep, len(images))
         n_batches = -(-len(images) // self.batch_size)
         observed = ObservedStream(
-            features.stream(images, keep, measure=True), draw_seed(features.random_state)
+            images, features.stream(images, keep, measure=True), draw_seed(features.random_state)
         )
         batches = report_batches(self, observed.levels(), n_batches, X)
         gaussian.fit_stream(batches, features.input_size_, features.ignored_)
-        images.warn_of_failures()
         images.warn_of_range()
-        observed.warn_of_copies(images)
+        observed.warn_of_copies()
         self.photo_statistics_ = observed.statistics()
+        self.skipped_ = dict(images.failures)
+        if self.ignore is not None:
+            warn_of_aspect(self.ignore, self.photo_statistics_)
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
         return self
 
@@ -363,11 +368,11 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         )
 
     def check(self, X: Any, *, false_alarm_rate: float = 0.01) -> list[PhotoCheck]:
-        """Tell whether photos look as good photos do, whatever the part in them, or the camera has failed.
+        """Tell whether new photos look as good photos do, whatever the part in them, or a camera failed.
 
         A blurred, blank or badly lit photo may pass as good, as nothing stands out in it. Its size,
         brightness, contrast, sharpness or colours lie outside of what good photos show, or its score is too
-        good to be true.
+        good to be true. So are those of the photos of the fit, which are therefore none to check.
 
         Parameters
         ----------

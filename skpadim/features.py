@@ -6,7 +6,7 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -305,7 +305,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         return check_images(X, min_images=min_images, value_range=self.value_range, on_error=on_error)
 
     def batches(self, X: Any, *, only: Sequence[int] | None = None) -> Iterator[ImageBatch]:
-        """Decode images, resized and cropped, a batch at a time.
+        """Decode images, resized, cropped, and painted where nothing counts, a batch at a time.
 
         Parameters
         ----------
@@ -318,14 +318,10 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         ------
         ImageBatch
         """
-        yield from self.images(X).batches(
-            self.batch_size,
-            self.resized_size_,
-            self.input_size_,
-            self._n_threads(),
-            only,
-            self.normalisation_[2],
-        )
+        sizes = (self.resized_size_, self.input_size_)
+        images = self.images(X)
+        for batch in images.batches(self.batch_size, *sizes, self._n_threads(), only, self.normalisation_[2]):
+            yield replace(batch, pixels=self._painted(batch.pixels))
 
     def extract(self, batch: ImageBatch, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the embeddings of a batch, on the device.
@@ -341,7 +337,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        return self._fitted_extractor().levels(self._painted(batch.pixels), channels)
+        return self._fitted_extractor().levels(batch.pixels, channels)
 
     def _painted(self, pixels: Tensor) -> Tensor:
         """Return pixels with one colour, of which the network makes 0, where nothing counts."""

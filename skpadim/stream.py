@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from .images.copies import CopiesSeen, pixel_digests
 from .images.statistics import STATISTICS, photo_statistics
 from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore
+
+# What tells pixels from others, beside their statistics: so many numbers of 32 bits.
+_HALVES = 2
 
 
 class FeatureBatch(NamedTuple):
@@ -78,7 +82,7 @@ class RecalledBatches:
     ) -> None:
         self._images = images
         self._compute = compute
-        measured = {**shapes, self._MEASURED: (len(STATISTICS), 1, 1)}
+        measured = {**shapes, self._MEASURED: (len(STATISTICS) + _HALVES, 1, 1)}
         self._recall = FeatureRecall(images, store, measured, self._computed)
 
     def batches(
@@ -94,20 +98,24 @@ class RecalledBatches:
         measure : bool
             As for :func:`computed_batches`.
         """
-        kept = None if channels is None else [*channels, np.arange(len(STATISTICS))]
+        kept = None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
         for start in range(0, len(self._images), batch_size):
             wanted = range(start, min(start + batch_size, len(self._images)))
             indices, levels = self._recall.levels(wanted, kept)
             if indices:
-                statistics = levels.pop()[:, :, 0, 0].cpu().numpy()
-                digests = self._images.digests(indices).values() if measure else ()
-                contents = [digest.encode() for digest in digests]
+                rows = levels.pop()[:, :, 0, 0].cpu().numpy()
+                statistics, halves = rows[:, : len(STATISTICS)], rows[:, len(STATISTICS) :]
+                contents = [row.astype(np.uint32).tobytes() for row in halves] if measure else []
                 yield FeatureBatch(indices, levels, statistics if measure else None, contents)
 
     def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
         for batch in self._compute(indices):
-            statistics = torch.from_numpy(batch.statistics)[:, :, None, None]
-            yield batch.indices, [*batch.levels, statistics]
+            assert batch.statistics is not None
+            # Halves of digests are numbers that float64 holds exactly.
+            digests = [hashlib.sha256(content, usedforsecurity=False).digest() for content in batch.contents]
+            halves = [np.frombuffer(digest, np.uint32, count=_HALVES) for digest in digests]
+            rows = torch.from_numpy(np.column_stack([batch.statistics, np.array(halves, dtype=np.float64)]))
+            yield batch.indices, [*batch.levels, rows[:, :, None, None]]
 
 
 class ObservedStream:
@@ -115,12 +123,14 @@ class ObservedStream:
 
     Parameters
     ----------
+    images : Images
     batches : iterator of FeatureBatch
-        Measured.
+        Of these images, measured.
     seed : int
     """
 
-    def __init__(self, batches: Iterator[FeatureBatch], seed: int) -> None:
+    def __init__(self, images: Images, batches: Iterator[FeatureBatch], seed: int) -> None:
+        self._images = images
         self._batches = batches
         self._indices: list[int] = []
         self._copies = CopiesSeen()
@@ -134,10 +144,11 @@ class ObservedStream:
             assert batch.statistics is not None
             self._sample.add(batch.statistics)
             yield batch.levels
+        self._images.warn_of_failures()
 
-    def warn_of_copies(self, images: Images) -> None:
+    def warn_of_copies(self) -> None:
         """Warn if images are exact copies of others."""
-        reason = self._copies.explain(lambda place: images.describe(self._indices[place]))
+        reason = self._copies.explain(lambda place: self._images.describe(self._indices[place]))
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=3)
 

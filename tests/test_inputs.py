@@ -92,8 +92,7 @@ def test_unreadable_photos_are_refused_by_default(files):
 def test_too_few_photos_are_left(files):
     for path in files[1:]:
         path.write_bytes(b"no photo")
-    with pytest.raises(ValueError, match=r"n_samples=1 image"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=r"n_samples=1 image"), pytest.warns(UserWarning, match="4 of 5"):
         small(on_error="skip").fit(files[:5])
 
 
@@ -183,3 +182,53 @@ def test_network_sees_one_colour_where_nothing_counts(dtype, photos, tmp_path):
 def test_regions_that_cannot_be_ignored(ignore, message, photos):
     with pytest.raises(ValueError, match=message):
         small(ignore=ignore).fit(photos.X_train)
+
+
+def test_masks_of_another_shape_than_the_photos_are_told(photos):
+    mask = np.zeros((30, 90), dtype=np.uint8)
+    mask[:5] = 1
+    with pytest.warns(UserWarning, match=r"ignore is 30 x 90 pixels, and 100% of the photos .*height first"):
+        small(ignore=mask).fit(photos.X_train)
+
+
+def test_checks_of_photos_do_not_look_at_what_is_ignored(photos):
+    region = np.zeros((64, 64), dtype=bool)
+    region[:20] = True
+    detector = small(ignore=region).fit(photos.X_train)
+    painted = photos.X_test.copy()
+    painted[:, :20] = 255
+    assert detector.check(painted) == detector.check(photos.X_test)
+
+
+def test_one_camera_at_two_scales_is_told(photos, tmp_path):
+    grey = as_12_bits(photos.X_train)
+    paths = []
+    for index, image in enumerate(grey):
+        if index % 2:
+            path = tmp_path / f"{index}.pgm"
+            path.write_bytes(b"P5 64 64 4095\n" + image.astype(">u2").tobytes())
+        else:
+            path = tmp_path / f"{index}.npy"
+            np.save(path, image)
+        paths.append(path)
+    with pytest.warns(UserWarning, match=r"X\[1\].*states which values.*X\[0\].*Pass value_range"):
+        small().fit(paths)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small(value_range=12).fit(paths)
+
+
+def test_what_a_fit_skipped_is_kept(files):
+    files[4].write_bytes(b"no photo")
+    with pytest.warns(UserWarning, match="1 of 30 images"):
+        detector = small(on_error="skip").fit(files)
+    assert list(detector.skipped_) == [4]
+    assert "4.png" in detector.skipped_[4]
+
+
+def test_all_that_was_unreadable_is_told(files):
+    for path in files:
+        path.write_bytes(b"no photo")
+    told = pytest.warns(UserWarning, match=r"30 of 30 images .*0\.png")
+    with told, pytest.raises(ValueError, match=r"n_samples=0 image"):
+        small(on_error="skip").fit(files)

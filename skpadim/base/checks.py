@@ -60,7 +60,8 @@ def warn_of_defective(y: Any, n_images: int) -> None:
     if labels.shape not in ((n_images,), (n_images, 1)):
         return
     values = labels.ravel().tolist()
-    if not all(isinstance(value, Real) and value in (1, -1) for value in values):
+    # 0 and NaN are nobody's labels, but stand among them.
+    if not all(isinstance(value, Real) and (value in (-1, 0, 1) or value != value) for value in values):
         return
     n_defective = values.count(-1)
     if n_defective:

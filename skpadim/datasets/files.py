@@ -41,8 +41,14 @@ def entries_of(folder: Path, expected: str) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
+# Formats of photos that Pillow does not know.
+_OURS = {".dcm", ".dicom", ".npy"}
+
+
 def is_image(path: Path) -> bool:
-    """Say whether Pillow, with the plugins imported so far, reads files of this suffix."""
+    """Say whether Pillow, with the plugins imported so far, or we ourselves read files of this suffix."""
+    if path.suffix.lower() in _OURS:
+        return path.is_file()
     # Asked anew each time: a plugin that is imported later adds suffixes.
     kind = Image.registered_extensions().get(path.suffix.lower())
     return kind in Image.OPEN and path.is_file()

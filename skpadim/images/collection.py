@@ -126,6 +126,7 @@ class Images:
         self._skip_failures = skip_failures
         self._stack_size: Size | None = None
         self._range_seen = RangeSeen()
+        self._deep: dict[bool, str] = {}  # the first photo of over 8 bits that states its range, or does not
         self._lost: str | None = None  # what to warn of, once
         self._has_warned = False
         self.failures: dict[int, str] = {}
@@ -231,6 +232,14 @@ class Images:
         reason = self._range_seen.explain()
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=3)
+        if len(self._deep) > 1 and self._value_range == "auto":
+            warnings.warn(
+                f"{self._deep[True]} states which values are black and white, and {self._deep[False]}, of "
+                "over 8 bits too, does not, so that the range of its type counts: one camera would come out "
+                "at two scales. Pass value_range, the number of bits or (low, high), for all.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def batches(
         self,
@@ -371,6 +380,8 @@ class Images:
         except ValueError as error:
             raise ValueError(f"{name} {error}") from error
         self._range_seen.add(shares, beyond, n_images)
+        if raster.values.dtype.kind == "u" and raster.values.dtype.itemsize > 1:
+            self._deep.setdefault(raster.full_scale is not None, name)
         # torch takes no negative strides or foreign byte order, and warns of read-only memory.
         return torch.from_numpy(np.require(shares, requirements=["C", "W"]))
 

@@ -99,7 +99,10 @@ def _read_npy(file: BinaryIO) -> Raster:
 def _read_png(file: BinaryIO) -> Raster | None:
     """Read a PNG of 16 bits; of 8 or less, Pillow's reading is right."""
     file.seek(len(_PNG) + 8 + 8)
-    depth, kind = file.read(2)
+    header = file.read(2)
+    if len(header) < 2:
+        raise ValueError("it is cut off.")
+    depth, kind = header
     if depth != 16:
         return None
     significant = _significant_bits(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from .arrays import Size
 from .masks import check_mask
 from .resizing import centre_window
+from .statistics import STATISTICS
+
+# Shapes that differ by less are the same, but for rounding to pixels.
+_SAME_ASPECT = 0.02
 
 
 def ignored_window(
@@ -60,3 +65,26 @@ def _without_hidden(ignore: Any) -> Any:
     if np.ma.is_masked(ignore):
         raise ValueError("ignore is a masked array: pass its mask, ignore.mask, or ignore.filled(False).")
     return ignore
+
+
+def warn_of_aspect(ignore: ArrayLike | str | os.PathLike[str], statistics: NDArray[np.float64]) -> None:
+    """Warn if a mask is of another shape than photos, so that it does not lie where it was drawn.
+
+    Parameters
+    ----------
+    ignore : (height, width) array-like, or path
+        See `ignored_window`.
+    statistics : ndarray of shape (n_photos, 9)
+        See :func:`skpadim.images.statistics.photo_statistics`.
+    """
+    height, width = check_mask(_without_hidden(ignore), "ignore").shape
+    aspects = statistics[:, STATISTICS.index("aspect")]
+    others = np.abs(np.log(aspects * height / width)) > _SAME_ASPECT
+    if others.any():
+        warnings.warn(
+            f"ignore is {height} x {width} pixels, and {others.mean():.0%} of the photos are of another "
+            f"shape, such as {aspects[others][0]:.3g} times as wide as high: the mask is stretched with "
+            "them. Draw it on a photo as it is, height first, or fit photos of one shape alone.",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -25,6 +25,7 @@ _ROUNDING = 1e-6
 # All photos of a fit together should use more of their range, and less of them be beyond it.
 _NARROW = 1 / 16
 _MANY_BEYOND = 0.01
+_PIXELS_LOOKED_AT = 20_000
 # One for all: a lock that is renewed after a fork is never let go, and one is held for a moment only.
 _SEEN_LOCK = ForkSafeLock()
 
@@ -216,7 +217,9 @@ class RangeSeen:
     def add(self, shares: np.ndarray, beyond: float, n_images: int = 1) -> None:
         """Take in images: bytes, or floats in [0, 1]; `beyond` is the share that was cut off."""
         largest = 255 if shares.dtype == np.uint8 else 1
-        low, high = shares.min() / largest, shares.max() / largest
+        # A thousandth at either end may be dead or hot pixels of the camera.
+        sample = shares.ravel()[:: max(1, shares.size // _PIXELS_LOOKED_AT)]
+        low, high = (float(end) / largest for end in np.quantile(sample, (0.001, 0.999)))
         with _SEEN_LOCK:
             self._low, self._high = min(self._low, low), max(self._high, high)
             self._beyond += beyond * n_images

@@ -26,7 +26,8 @@ _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _SEPARATED = 0, 1, 2, 5
 _MOSAICS = (32803, 34892)
 # Where Canon's raw files have this mark, other TIFFs have no room for pixels before their first directory.
 _CANON_RAW = b"II*\0\x10\0\0\0CR"
-_JPEG_COMPRESSIONS = (6, 7)
+# None, CCITT's, LZW, Deflate, PackBits, LZMA, Zstandard. JPEG, JPEG 2000, JPEG XL, JPEG XR and the like lose.
+_LOSSLESS = (1, 2, 3, 4, 5, 8, 32771, 32773, 32946, 34925, 50000)
 _UNSIGNED = 1
 _PREMULTIPLIED, _UNASSOCIATED = 1, 2
 _SEPARATE = 2
@@ -77,8 +78,8 @@ def _first_directory_by_tifffile(file: BinaryIO) -> tuple[Tags, bool]:
 
 
 def is_lossy(file: BinaryIO) -> bool:
-    """Return whether the first page is a JPEG within a TIFF."""
-    return first_directory(file)[0].get(_COMPRESSION) in _JPEG_COMPRESSIONS
+    """Return whether the first page may have lost something: whether it is packed in some other way."""
+    return first_directory(file)[0].get(_COMPRESSION, 1) not in _LOSSLESS
 
 
 def has_second_page(file: BinaryIO) -> bool:

@@ -31,7 +31,7 @@ from ..images.digests import digest
 Built = TypeVar("Built")
 
 # Raised when the same key would mean other features.
-_FORMAT = 4
+_FORMAT = 5
 # The end of a file names its dtype: half a file of float64 must not pass for one of float32.
 _DTYPES: dict[bytes, np.dtype[Any]] = {b"<f4": np.dtype("<f4"), b"<f8": np.dtype("<f8")}
 _NETWORKS_KEPT = 3

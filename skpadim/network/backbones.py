@@ -135,9 +135,10 @@ def _of_timm(
     size: tuple[int, int],
     seed: int,
 ) -> Backbone:
-    from .timm_models import build_timm
+    from .timm_models import build_timm, check_name
 
     name = backbone.removeprefix(_TIMM)
+    check_name(name)
     state = None if weights is None else read_timm_weights(name, weights)
     built = build_timm(name, size, _chosen(layers), state, seed)
     trunk = ModuleTrunk(built.module, built.layers)

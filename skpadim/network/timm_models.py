@@ -140,6 +140,18 @@ def cached_weights(name: str) -> Path | None:
     return None
 
 
+def check_name(name: str) -> None:
+    """Refuse names that are none of timm's: others make it look on the hub, or run what a folder says."""
+    models = _timm()
+    if not models.is_model(name):
+        known = models.list_models()
+        close = ", ".join(difflib.get_close_matches(name.partition(".")[0], known, n=4, cutoff=0.4))
+        raise ValueError(
+            f"backbone='timm/{name}' is not a network of timm. {f'Close matches: {close}. ' if close else ''}"
+            "timm.list_models() lists all."
+        )
+
+
 def _timm() -> Any:
     try:
         import timm.models
@@ -153,14 +165,7 @@ def _timm() -> Any:
 def _create(name: str, image_size: tuple[int, ...], state: Mapping[str, Tensor] | None, seed: int) -> Any:
     """Return timm's whole network, with these weights."""
     models = _timm()
-    # Names of other forms make timm look on the hub, or run what a folder says.
-    if not models.is_model(name):
-        known = models.list_models()
-        close = ", ".join(difflib.get_close_matches(name.partition(".")[0], known, n=4, cutoff=0.4))
-        raise ValueError(
-            f"backbone='timm/{name}' is not a network of timm. {f'Close matches: {close}. ' if close else ''}"
-            "timm.list_models() lists all."
-        )
+    check_name(name)
     try:
         config = models.get_pretrained_cfg(name)
     except RuntimeError as error:

