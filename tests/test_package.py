@@ -73,3 +73,11 @@ def test_rooms_on_the_map_are_the_modules():
     modules = {path.name for path in (ROOT / "skpadim").glob("*.py")} - {"__init__.py"}
     folders = {f"{path.parent.name}/" for path in (ROOT / "skpadim").glob("*/__init__.py")}
     assert mapped == modules | folders
+
+
+def test_every_room_has_the_test_file_of_its_name():
+    package, tests = ROOT / "skpadim", ROOT / "tests"
+    rooms = [path.relative_to(package) for path in package.rglob("*.py") if path.name != "__init__.py"]
+    assert rooms
+    lacking = [room for room in rooms if not (tests / room.with_name(f"test_{room.name}")).is_file()]
+    assert not lacking, f"rooms without tests: {sorted(map(str, lacking))}"

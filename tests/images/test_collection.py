@@ -1,4 +1,4 @@
-"""How images of every kind become pixels: the same whatever the batch, and those that cannot be read named."""
+"""How images of all kinds become pixels, whatever their batch, and what is said of those that cannot."""
 
 from __future__ import annotations
 
