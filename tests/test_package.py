@@ -56,7 +56,7 @@ def test_documents_name_what_is_there(document):
     for path in re.findall(r"`(?:\.venv/bin/python )?((?:benchmarks|examples|tests|skpadim)/[\w/.]+)", text):
         assert "NAME" in path or (ROOT / path).exists(), path
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for named in re.findall(r"(?:skpadim|\.)\[([\w,]+)\]`?", text):
+    for named in re.findall(r"(?:skpadim|\.)\[([\w,]+)\](?!\[)", text):
         assert set(named.split(",")) <= set(extras), named
 
 
