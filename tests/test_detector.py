@@ -173,60 +173,19 @@ def test_cross_validation_and_grid_search(photos):
     assert search.cv_results_["mean_test_score"].max() > 0.5
 
 
+def test_grid_search_on_labels_of_outliers(photos):
+    X, y = np.concatenate([photos.X_train, photos.X_test]), np.r_[np.ones(30, int), photos.y_test]
+    folds = [(np.arange(20), np.arange(20, 52)), (np.arange(10, 30), np.r_[0:10, 30:52])]
+    for scoring in ("roc_auc", "accuracy"):
+        search = GridSearchCV(
+            small(), {"n_channels": [5, 12]}, cv=folds, scoring=scoring, refit=False, error_score="raise"
+        ).fit(X, y)
+        assert search.cv_results_["mean_test_score"].min() > 0.5
+
+
 def test_detector_as_last_step_of_a_pipeline(detector, photos):
     pipeline = Pipeline([("same", "passthrough"), ("padim", small())]).fit(photos.X_train)
     assert_array_equal(pipeline.predict(photos.X_test), detector.predict(photos.X_test))
-
-
-def test_callbacks_see_every_batch(photos):
-    class Counter:
-        def __init__(self):
-            self.names = []
-            self.torn_down = False
-
-        def setup(self, estimator, context):
-            self.max_subtasks = context.max_subtasks
-
-        def on_fit_task_begin(self, estimator, context):
-            self.names.append(context.task_name)
-
-        def on_fit_task_end(self, estimator, context):
-            return False
-
-        def teardown(self, estimator, context):
-            self.torn_down = True
-
-    counter = Counter()
-    small(batch_size=10).set_callbacks(counter).fit(photos.X_train)
-    assert counter.names == ["fit", "batch", "batch", "batch"]
-    assert counter.max_subtasks == 3
-    assert counter.torn_down
-    failing = Counter()
-    with pytest.raises(ValueError):
-        small(batch_size=10).set_callbacks(failing).fit([*photos.X_train[:12], "nowhere.png"])
-    assert failing.torn_down
-
-
-def test_progress_bar_of_scikit_learn(photos, capsys):
-    from sklearn.callback import ProgressBar
-
-    small(batch_size=10).set_callbacks(ProgressBar()).fit(photos.X_train)
-    assert "PaDiMDetector" in capsys.readouterr().out
-
-
-def test_scoring_monitor_of_scikit_learn_is_refused(photos):
-    from sklearn.callback import ProgressBar, ScoringMonitor
-
-    unfitted = small()
-    for callbacks in ([ScoringMonitor(scoring=None)], [ProgressBar(), ScoringMonitor(scoring="roc_auc")]):
-        with pytest.raises(
-            TypeError, match="ScoringMonitor would record nothing: PaDiMDetector cannot score"
-        ):
-            unfitted.set_callbacks(*callbacks)
-    assert not hasattr(unfitted, "_skl_callbacks")
-    with pytest.raises(TypeError, match="FitCallback"):
-        unfitted.set_callbacks("ScoringMonitor")
-    assert unfitted.set_callbacks() is unfitted
 
 
 def test_failed_fit_leaves_the_detector_as_it_was(photos):

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import plain
 from plain import draw_pyramid
 from skpadim import FeaturePyramid, PatchGaussian, RandomChannelSelector
+from small import small
 
 RESNET = [(6, 56, 56), (9, 28, 28), (13, 14, 14)]
 SQUEEZENET = [(5, 54, 54), (11, 27, 27), (10, 13, 13)]
@@ -323,3 +324,22 @@ def test_streams_may_be_iterators_of_iterators_that_require_gradients():
 def test_size_of_the_images_of_a_stream(size):
     with pytest.raises(ValueError, match="image_size must be"):
         PatchGaussian(epsilon=0.01).fit_stream([[torch.zeros(5, 4, 6, 6)]], size)
+
+
+def test_identical_photos():
+    X = np.full((20, 64, 64, 3), 128, dtype=np.uint8)
+    with pytest.raises(ValueError, match="the same image again and again"):
+        small().fit(X)
+    with pytest.raises(ValueError, match="the same image again and again"):
+        small(epsilon="auto", backbone="squeezenet1_0", layers=("features.0",)).fit(np.zeros_like(X))
+
+
+@pytest.mark.parametrize("n_images", [10, 33])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("epsilon", ["auto", 0.01])
+def test_identical_features_are_found_in_double_precision(n_images, value, epsilon):
+    X = np.full((n_images, 3), value)
+    with pytest.raises(ValueError, match="the same image again and again"):
+        PatchGaussian(epsilon).fit(X)
+    X[0, 0] += 1e-9 * max(value, 1.0)
+    PatchGaussian("auto", false_alarm_rate=0.5).fit(X)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tracemalloc
 
 import numpy as np
@@ -16,7 +15,6 @@ from scipy.integrate import quad
 from sklearn.metrics import auc, roc_auc_score
 
 from skpadim.datasets import make_inspection_images
-from skpadim.images.masks import check_pairs
 from skpadim.metrics import (
     pimo_curve,
     pimo_score,
@@ -328,58 +326,6 @@ def test_what_a_mask_may_be(tmp_path):
         assert_array_equal(all_scores(lambda form=form: form, lambda: maps), expected)
 
 
-SCENE_MASK = np.zeros((6, 8), dtype=bool)
-SCENE_MASK[1:4, 2:7] = True
-WHITE, BLACK, RED = [255, 255, 255], [0, 0, 0], [255, 0, 0]
-
-
-def read_as(path, image, **options):
-    """Write a mask, and return what the metrics read: its ROC AUC is 1 with the map that it is itself."""
-    image.save(path, **options)
-    ((read, _),) = check_pairs([path], [SCENE_MASK.astype(float)])
-    return read
-
-
-def labels(*palette, values=(0, 1)):
-    image = Image.fromarray(np.where(SCENE_MASK, values[1], values[0]).astype(np.uint8), mode="L")
-    image.putpalette(np.ravel(palette).tolist())
-    return image
-
-
-def test_mask_with_a_palette_is_read_as_it_looks_but_for_labels(tmp_path):
-    path = tmp_path / "mask.png"
-    drawn = Image.fromarray(SCENE_MASK.astype(np.uint8) * 255).convert("RGB")
-    quantised = [drawn.quantize(2, method=method) for method in (0, 1, 2)]
-    assert {tuple(image.getpalette()[:3]) for image in quantised} >= {tuple(WHITE)}  # else it tests nothing
-    for image in (*quantised, labels(BLACK, WHITE), labels(WHITE, BLACK, values=(1, 0)), labels(BLACK, RED)):
-        assert image.mode == "P"
-        assert_array_equal(read_as(path, image), SCENE_MASK)
-    for image, message in (
-        (labels(WHITE, RED), "2 values, 76 to 255"),
-        (labels(BLACK, RED, WHITE, values=(0, 2)), "2 values, 0 to 2"),
-    ):
-        with pytest.raises(ValueError, match=rf"masks\[0\] \('.*mask.png'\) is not binary: {message}"):
-            read_as(path, image)
-
-
-def test_transparent_pixels_of_a_mask_are_normal(tmp_path):
-    path, alpha = tmp_path / "mask.png", Image.fromarray(SCENE_MASK.astype(np.uint8) * 255)
-    for mode, white in (("LA", 255), ("RGBA", (255, 255, 255, 0))):
-        image = Image.new(mode, alpha.size, white)
-        image.putalpha(alpha)
-        assert_array_equal(read_as(path, image), SCENE_MASK)
-        assert not read_as(path, Image.new(mode, alpha.size)).any()
-    assert_array_equal(read_as(path, labels(WHITE, WHITE), transparency=0), SCENE_MASK)
-    assert_array_equal(read_as(path, labels(BLACK, RED, WHITE, values=(2, 1)), transparency=2), SCENE_MASK)
-
-
-def test_mask_drawn_in_black_on_nothing_is_refused(tmp_path):
-    image = Image.new("RGBA", SCENE_MASK.shape[::-1])
-    image.putalpha(Image.fromarray(SCENE_MASK.astype(np.uint8) * 255))
-    with pytest.raises(ValueError, match=r"mask.png'\) cannot be read .* not transparent is black"):
-        read_as(tmp_path / "mask.png", image)
-
-
 def test_masks_of_a_data_set(tmp_path):
     options = {"n_train": 0, "n_good": 2, "n_defective": 4, "image_size": 64}
     in_memory = make_inspection_images(**options).masks_test
@@ -400,67 +346,6 @@ def test_rates_too_small_for_the_good_images_are_warned_of():
 
 MASK = np.eye(3, dtype=np.uint8)
 MAP = np.arange(9.0).reshape(3, 3)
-
-
-@pytest.mark.parametrize("score", [pixel_roc_auc_score, pro_score, pro_curve, pimo_score])
-@pytest.mark.parametrize(
-    ("masks", "maps", "error", "message"),
-    [
-        ([None, MASK], [MAP], ValueError, "masks goes on after the 1 of maps"),
-        ([None], [MAP, MAP], ValueError, "maps goes on after the 1 of masks; expected one mask per"),
-        ([None, MASK[:2]], [MAP, MAP], ValueError, "masks[1] has shape (2, 3), its map (3, 3)"),
-        ([None, MASK[None]], [MAP, MAP], ValueError, "masks[1] has shape (1, 3, 3), expected (height"),
-        ([None, MASK[:0]], [MAP, MAP], ValueError, "masks[1] has shape (0, 3), expected (height, width)"),
-        ([1, -1], [MAP, MAP], ValueError, "masks[0] is 1, a number; expected a mask of shape (height"),
-        ([MASK, np.nan], [MAP, MAP], ValueError, "masks[1] is nan, a number; expected a mask"),
-        ([None, MASK * 2], [MAP, MAP], ValueError, "masks[1] is not binary: 2 values, 0 to 2"),
-        ([None, MASK * 254 + MASK.T[::-1]], [MAP, MAP], ValueError, "not binary: 4 values, 0 to 255"),
-        ([None, MASK - 1.0], [MAP, MAP], ValueError, "not binary: 2 values, -1.0 to 0.0"),
-        ([None, MASK + np.nan], [MAP, MAP], ValueError, "masks[1] is not binary"),
-        ([None, [["a"]]], [MAP, MAP], TypeError, "masks[1] has dtype <U1"),
-        ([None, [[0, 1], [0]]], [MAP, MAP], ValueError, "masks[1] is not an array: setting an array"),
-        (
-            [None, MASK],
-            [MAP, np.where(MAP < 3, [np.nan, 0, np.inf], MAP)],
-            ValueError,
-            "maps[1] is NaN or infinite at 2 of 9 pixels",
-        ),
-        ([None, MASK], [MAP, MAP * 1j], TypeError, "maps[1] has dtype complex128"),
-        ([None, MASK], [MAP, [MAP]], ValueError, "maps[1] has shape (1, 3, 3), expected (height"),
-        (MASK, MAP, ValueError, "maps[0] has shape (3,), expected (height, width); pass one map as"),
-        ([[[]]], [[[]]], ValueError, "maps[0] has shape (1, 0)"),
-        (None, [MAP], TypeError, "masks is None; expected a stack, list or generator"),
-        ("mask.png", [MAP], TypeError, "masks is 'mask.png'; expected a stack"),
-        ([None, "gone.png"], [MAP, MAP], ValueError, "masks[1] ('gone.png') cannot be read as an"),
-        ([None, __file__], [MAP, MAP], ValueError, "test_metrics.py') cannot be read as an image"),
-    ],
-)
-def test_bad_input(score, masks, maps, error, message):
-    with pytest.raises(error, match=re.escape(message)):
-        score(masks, maps)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"II*\0" + b"\xff" * 40, b"BM" + b"\xff" * 60], ids=["empty", "TIFF", "BMP"]
-)
-def test_broken_mask_is_named(content, tmp_path):
-    path = tmp_path / "mask.png"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"masks\[1\] \('.*mask.png'\) cannot be read as an image"):
-        pixel_roc_auc_score([MASK, path], [MAP, MAP])
-
-
-@pytest.mark.parametrize("colour", [(1, 0, 0), (0, 0, 1), (0, 0, 2), (0, 2, 0)])
-def test_colour_that_is_nearly_black_is_marked(colour, tmp_path):
-    Image.fromarray((MASK[..., None] * colour).astype(np.uint8)).save(tmp_path / "mask.png")
-    assert pixel_roc_auc_score([tmp_path / "mask.png"], [MAP]) == pixel_roc_auc_score([MASK], [MAP])
-
-
-def test_mask_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
-    Image.fromarray(MASK.astype(np.uint8)).save(tmp_path / "mask.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with pytest.raises(ValueError, match=r"masks\[0\] \('.*mask.png'\).*exceeds limit.*MAX_IMAGE_PIXELS"):
-        pixel_roc_auc_score([tmp_path / "mask.png"], [MAP])
 
 
 def test_nothing_to_find_and_nothing_to_spare():

@@ -56,7 +56,7 @@ def test_documents_name_what_is_there(document):
     for path in re.findall(r"`(?:\.venv/bin/python )?((?:benchmarks|examples|tests|skpadim)/[\w/.]+)", text):
         assert "NAME" in path or (ROOT / path).exists(), path
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for named in re.findall(r"(?:skpadim|\.)\[([\w,]+)\]`?", text):
+    for named in re.findall(r"(?:skpadim|\.)\[([\w,]+)\](?!\[)", text):
         assert set(named.split(",")) <= set(extras), named
 
 
@@ -73,3 +73,11 @@ def test_rooms_on_the_map_are_the_modules():
     modules = {path.name for path in (ROOT / "skpadim").glob("*.py")} - {"__init__.py"}
     folders = {f"{path.parent.name}/" for path in (ROOT / "skpadim").glob("*/__init__.py")}
     assert mapped == modules | folders
+
+
+def test_every_room_has_the_test_file_of_its_name():
+    package, tests = ROOT / "skpadim", ROOT / "tests"
+    rooms = [path.relative_to(package) for path in package.rglob("*.py") if path.name != "__init__.py"]
+    assert rooms
+    lacking = [room for room in rooms if not (tests / room.with_name(f"test_{room.name}")).is_file()]
+    assert not lacking, f"rooms without tests: {sorted(map(str, lacking))}"

@@ -28,6 +28,7 @@ from skpadim import (
     RandomChannelSelector,
 )
 from skpadim.base import state
+from small import small
 
 LAYERS = ("features.2", "features.4")
 
@@ -303,3 +304,12 @@ def test_parameters_that_a_file_does_not_know_are_at_their_defaults(name):
     assert restored.get_params(deep=False) == estimator.get_params(deep=False)
     clone(restored)
     repr(restored)
+
+
+def test_the_dump_holds_scores_but_no_features(tmp_path, photos):
+    many = small(n_calibration=20).fit(photos.X_train)
+    joblib.dump(many, tmp_path / "many.joblib")
+    joblib.dump(small(n_calibration=25).fit(photos.X_train), tmp_path / "more.joblib")
+    sizes = [(tmp_path / name).stat().st_size for name in ("many.joblib", "more.joblib")]
+    assert sizes[1] - sizes[0] == 5 * 8
+    assert many.pipeline_["gaussian"].n_samples_seen_ == 30

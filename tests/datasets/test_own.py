@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from skpadim.datasets import UnionMask, load_inspection_folder, make_inspection_images, read_mask
+from skpadim.datasets import load_inspection_folder, make_inspection_images, read_mask
 from skpadim.metrics import pixel_roc_auc_score
 from trees import MARKED, assert_contract, names, write_image, write_text
 
@@ -25,41 +24,6 @@ def test_folder_holds_what_was_drawn(tmp_path):
     for name in ("X_test", "y_test", "masks_test", "defects_test"):
         np.testing.assert_array_equal(photos[name], drawn[name][order])
     assert str(tmp_path) in photos.DESCR
-
-
-@pytest.mark.parametrize("suffix", ["", "_mask"])
-def test_masks_may_have_another_format_and_their_photo_s_name(tmp_path, suffix):
-    write_image(tmp_path / "train" / "good" / "a.jpeg")
-    write_image(tmp_path / "test" / "dent" / "b.TIF")
-    write_image(tmp_path / "ground_truth" / "dent" / f"b{suffix}.bmp")
-    photos = load_inspection_folder(tmp_path)
-    assert names(photos.masks_test, tmp_path) == [f"ground_truth/dent/b{suffix}.bmp"]
-
-
-@pytest.mark.parametrize("twin", ["test/dent/b.bmp", "ground_truth/dent/b_mask.bmp"])
-def test_mask_that_could_be_another_s(tmp_path, twin):
-    for name in ("train/good/a.png", "test/dent/b.png", "ground_truth/dent/b_mask.png", twin):
-        write_image(tmp_path / name)
-    name = Path(twin).stem
-    with pytest.raises(ValueError, match=f"'{name}.bmp' and '{name}.png' in .* have one name.*rename"):
-        load_inspection_folder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["test/dent/0.png", "test/dent/0_mask.png", "ground_truth/dent/0_mask.png"],
-        ["test/dent/0.png", "ground_truth/dent/0.png", "ground_truth/dent/0_mask.png"],
-    ],
-    ids=["two photos", "two masks"],
-)
-def test_masks_that_fit_in_two_ways(tmp_path, names):
-    for name in ("train/good/a.png", *names):
-        write_image(tmp_path / name)
-    with pytest.raises(
-        ValueError, match=r"'0_mask.png'.* may belong to '0.png', and to no or another.*rename"
-    ):
-        load_inspection_folder(tmp_path)
 
 
 def test_folder_of_good_photos_alone(tmp_path):
@@ -79,30 +43,6 @@ def test_folder_without_masks_is_of_no_use_to_pixel_metrics(tmp_path):
     assert photos.masks_test.tolist() == [None, None]
     with pytest.raises(ValueError, match="anomalous"):
         pixel_roc_auc_score(photos.masks_test, np.zeros((2, *MARKED.shape)))
-
-
-@pytest.mark.parametrize(
-    "lacking", ["ground_truth/dent/c_mask.png", "ground_truth/dent", "ground_truth/hole"]
-)
-def test_folder_where_some_have_masks_and_some_not(tmp_path, lacking):
-    for kind in ("dent", "hole"):
-        for name in ("b", "c"):
-            write_image(tmp_path / "test" / kind / f"{name}.png")
-            write_image(tmp_path / "ground_truth" / kind / f"{name}_mask.png")
-    write_image(tmp_path / "train" / "good" / "a.png")
-    path = tmp_path / lacking
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(ValueError, match=r"no mask, the first 'c.png'|no folder .*: expected the masks of"):
-        load_inspection_folder(tmp_path)
-
-
-def test_folder_with_photos_elsewhere(tmp_path):
-    for number in range(12):
-        write_image(tmp_path / "photos" / f"{number:03d}.png")
-    with pytest.raises(ValueError, match=r"no folder '.*train/good': .*; found: '.*' holds 'photos/'\."):
-        load_inspection_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"found: '.*' holds '000.png', .*'007.png', 4 more\."):
-        load_inspection_folder(tmp_path / "photos")
 
 
 def test_magnetic_tiles(shared_data):
@@ -212,15 +152,6 @@ def test_masks_whose_folder_is_in_capitals(tmp_path):
     assert names(load_inspection_folder(tmp_path).masks_test, tmp_path) == ["ground_truth/dent/b.png"]
 
 
-def test_folder_of_masks_for_each_photo(tmp_path):
-    write_image(tmp_path / "ground_truth" / "dent" / "b" / "0.png", [[0, 0, 0], [0, 1, 0]])
-    write_image(tmp_path / "ground_truth" / "dent" / "b" / "1.png", [[2, 0, 0], [0, 0, 0]])
-    write_tree(tmp_path, "train/good/a.png", "test/dent/b.png")
-    (mask,) = load_inspection_folder(tmp_path).masks_test
-    assert isinstance(mask, UnionMask)
-    assert read_mask(mask).tolist() == [[True, False, False], [False, True, False]]
-
-
 # Photos that are passed over
 
 
@@ -279,13 +210,3 @@ def test_nothing_that_is_surely_good(tmp_path, names_):
         ValueError, match=r"no folder '.*train/good': expected good photos .*'ok' or 'normal'; found"
     ):
         load_inspection_folder(tmp_path)
-
-
-def test_suffix_of_a_plugin_that_is_imported_later(tmp_path, monkeypatch):
-    write_image(tmp_path / "train" / "good" / "a.png")
-    (tmp_path / "train" / "good" / "b.plugin").write_bytes(
-        (tmp_path / "train" / "good" / "a.png").read_bytes()
-    )
-    assert len(load_inspection_folder(tmp_path).X_train) == 1
-    monkeypatch.setitem(Image.EXTENSION, ".plugin", "PNG")
-    assert len(load_inspection_folder(tmp_path).X_train) == 2

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
-import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import EpsImagePlugin, Image, ImageCms
+from PIL import Image, ImageCms
 
 from reading import (
     SIZE,
@@ -168,32 +166,6 @@ class TestFileModes:
             assert image.n_frames == 2
         assert (pixels([path]) == 10).all()
 
-    @pytest.mark.parametrize("orientation", range(1, 9))
-    @pytest.mark.parametrize("as_object", [False, True])
-    def test_exif_orientation(self, tmp_path, orientation, as_object):
-        stored = draw(*SIZE, 3)
-        upright = {
-            1: stored,
-            2: stored[:, ::-1],
-            3: np.rot90(stored, 2),
-            4: stored[::-1],
-            5: stored.swapaxes(0, 1),
-            6: np.rot90(stored, -1),
-            7: np.rot90(stored, 2).swapaxes(0, 1),
-            8: np.rot90(stored, 1),
-        }[orientation]
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        path = save(Image.fromarray(stored), tmp_path / "turned.png", exif=exif)
-        with contextlib.ExitStack() as stack:
-            item = stack.enter_context(Image.open(path)) if as_object else path
-            (batch,) = read([item], upright.shape[:2])
-            if as_object:
-                assert item.size == SIZE[::-1]
-                assert item.getexif()[0x0112] == orientation
-        assert batch.original_sizes == [upright.shape[:2]]
-        np.testing.assert_array_equal(batch.pixels[0].movedim(0, -1).numpy(), upright)
-
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
     @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
     def test_orientation_of_tiffs(self, tmp_path, dtype, compression):
@@ -285,34 +257,11 @@ class TestBadFiles:
         with pytest.raises(ValueError, match="it is a pipe"):
             read([tmp_path / "pipe.png"])
 
-    def test_postscript_is_not_run(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_args: pytest.fail("Ghostscript was run"))
-        path = tmp_path / "program.png"
-        path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n%%EOF\n")
-        with pytest.raises(ValueError, match=r"X\[0\] .*it is PostScript.*convert it first"):
-            read([path])
-        with Image.open(path) as image, pytest.raises(ValueError, match=r"X\[0\] .*it is PostScript"):
-            read([image])
-
     def test_a_closed_image_object(self, files):
         image = Image.open(files[0])
         image.close()
         with pytest.raises(ValueError, match=r"X\[1\] cannot be read as an image"):
             read([draw(*SIZE), image])
-
-    @pytest.mark.parametrize("action", ["error", "ignore"])
-    @pytest.mark.parametrize("side", [11, 20])
-    @pytest.mark.parametrize("as_object", [False, True])
-    def test_decompression_bomb(self, tmp_path, monkeypatch, action, side, as_object):
-        path = save(Image.fromarray(draw(side, side)), tmp_path / "bomb.png")
-        with contextlib.ExitStack() as stack:
-            item = stack.enter_context(Image.open(path)) if as_object else path
-            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-            stack.enter_context(warnings.catch_warnings(action=action))
-            with pytest.raises(ValueError, match=r"X\[0\].*raise PIL.Image.MAX_IMAGE_PIXELS"):
-                read([item])
-            monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-            assert len(read([item])) == 1
 
     @pytest.mark.parametrize(
         "error",

@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from deep_photos import SIZE, as_three, photo, png, png_chunk, read, write
-from skpadim.images import extras
 from skpadim.images.collection import check_images
 
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -260,15 +259,6 @@ class TestOpacityThatNobodySet:
         values = photo(16, 4)
         values[..., 3] = 0
         assert_allclose(read(write(tmp_path / "a.png", png(values))), values[..., :3] / 65535, atol=1e-6)
-
-
-def test_the_extra_is_found_by_its_packages(monkeypatch):
-    extras.formats_installed.cache_clear()
-    assert extras.formats_installed()
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "pydicom" else object())
-    extras.formats_installed.cache_clear()
-    assert not extras.formats_installed()
-    extras.formats_installed.cache_clear()
 
 
 @pytest.mark.parametrize("seed", range(20))
