@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pages import command, machine
 from PIL import Image
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
@@ -46,9 +47,9 @@ def main() -> None:
         rows = [measure(X, y, name, options.image_size, Path(folder) / name) for name in LAYERS]
     text = f"""# A search with memory
 
-Made by `python benchmarks/grid_search.py --output docs/results/grid_search.md` on two cores of an x86-64
-server: three sets of layers, {len(N_CHANNELS)} numbers of channels and 3 folds over {len(X)} photos
-in PNG files, {options.image_size} px, untrained ResNet-18. The Gaussians alone are fitted and score, in all
+Made by `{command("grid_search.py")}` on {machine()}, threads: {options.threads}. Three sets of layers,
+{len(N_CHANNELS)} numbers of channels and 3 folds over {len(X)} photos in PNG files, {options.image_size} px,
+untrained ResNet-18. The Gaussians alone are fitted and score, in all
 candidates and folds, on channels chosen beforehand. The cost in passes is what the search took beyond them,
 in units of one pass of the network over all photos, decoding included: the network, and keeping and finding
 features. Again: the same search with all features kept. Where the largest set comes first, the others are
