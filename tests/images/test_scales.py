@@ -129,9 +129,9 @@ class TestRangeSeen:
             images.warn_of_range()
 
     def test_hot_pixels_use_no_range(self):
-        X = draw("u2", 0, 4095)
+        X = np.tile(draw("u2", 0, 4095), (1, 40, 40, 1))
         X[0, 3, 4] = 65535
-        images = check_images(np.tile(X, (1, 40, 40, 1)))
+        images = check_images(X)
         list(images.batches(2, SIZE, None, n_jobs=1))
         with pytest.warns(UserWarning, match="All photos together use"):
             images.warn_of_range()
