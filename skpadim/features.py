@@ -259,6 +259,25 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         device = resolve_device(self.device)
         return FeatureExtractor(trunk, layers, normalisation, device, self.precision)
 
+    def fit_transform(self, X: Any, y: object = None) -> FeaturePyramid:
+        """Fit, compute the embeddings of the same images, and warn if these use little of their range.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`transform`.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        FeaturePyramid
+        """
+        images = self.fit(X).images(X)
+        pyramid = self.transform(images)
+        images.warn_of_range()
+        return pyramid
+
     def transform(self, X: Any) -> FeaturePyramid:
         """Compute the embeddings of images.
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from sklearn.pipeline import Pipeline
 
 import plain
 from plain import draw_pyramid
@@ -35,6 +36,13 @@ def test_photos_of_12_bits_are_those_of_8(photos, value_range):
 def test_range_that_is_hardly_used_is_warned_of(photos):
     with pytest.warns(UserWarning, match=r"use 0\.0\d+ of their range of values.*value_range=bits"):
         small().fit(as_12_bits(photos.X_train) // 16 * 8)
+
+
+def test_range_is_warned_of_in_a_pipeline_too(photos):
+    features = CNNFeatureTransformer("resnet18", layers=["layer1"], weights=None, image_size=64)
+    pipeline = Pipeline([("features", features), ("gaussian", PatchGaussian())])
+    with pytest.warns(UserWarning, match="All photos together use"):
+        pipeline.fit(as_12_bits(photos.X_train) // 16 * 8)
 
 
 @pytest.fixture

@@ -81,6 +81,9 @@ class DetectorOfRows(_RowsAsImages, PaDiMDetector):
 class FeaturesOfRows(_RowsAsImages, CNNFeatureTransformer):
     _parameter_constraints: ClassVar[dict] = {}
 
+    def fit_transform(self, X, y=None):
+        return self.fit(X).transform(X)
+
     def fit(self, X, y=None):
         return super().fit(self._as_images(X, reset=True))
 
