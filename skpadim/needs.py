@@ -1,4 +1,4 @@
-"""How much memory a fit or a score takes at its peak: known before the first photo, from shapes alone.
+"""How much memory a fit takes at its peak: known before the first photo, from shapes alone.
 
 On a CPU fits took what is said here, to about a tenth (``benchmarks/needs.py``).
 """
@@ -94,6 +94,7 @@ class _Sizes:
 
     @classmethod
     def of(cls, shapes: Sequence[Shape]) -> Self:
+        """Return the numbers of layers of these shapes, which may come in any order."""
         ordered = CoarseToFine(shapes).shapes
         tree = PrefixTree.from_shapes([shape[1:] for shape in ordered])
         own = [shape[0] for shape in ordered]
@@ -175,27 +176,6 @@ def _working_bytes(sizes: _Sizes, n_images: int) -> int:
     n_together = max(1, min(n_images, _SAMPLE_BLOCK, CHUNK_BYTES // (per_coarse * n_coarse)))
     # Of a chunk: the features as they are, half as large, then centred, then whitened.
     return 2 * band + 5 * per_coarse * n_coarse * n_together // 2
-
-
-def scoring_bytes(plan: Plan) -> int:
-    """Return how much memory scoring takes at its peak, beside a fitted detector from a file and its network.
-
-    Parameters
-    ----------
-    plan : Plan
-        Of its ``n_images`` and ``n_calibration`` nothing depends.
-
-    Returns
-    -------
-    int
-        Bytes, on the device.
-    """
-    sizes = _Sizes.of(plan.shapes)
-    # The rows of a layer are laid out in parts, which are then joined.
-    laid_out = sum(sizes.rows) + max(sizes.rows)
-    n_features = sum(map(prod, plan.shapes))
-    at_work = sum(sizes.rows) + plan.batch_size * (n_features + sizes.n_patches)
-    return plan.itemsize * max(laid_out, at_work)
 
 
 def check_room(
