@@ -119,14 +119,25 @@ def suggested_layers(network: nn.Module, size: tuple[int, int]) -> str:
     larger = other_size(size)
     try:
         dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), None)
-        of_size, of_larger = (
-            module_outputs(network, torch.zeros(1, 3, *each, dtype=dtype)) for each in (size, larger)
-        )
+        of_size = module_outputs(network, torch.zeros(1, 3, *size, dtype=dtype))
     except Exception as error:  # Whatever a stranger's network raises.
         return (
             "Pass names from its named_modules() that give feature maps. (It fails on images of "
-            f"{size[0]}x{size[1]} or {larger[0]}x{larger[1]} pixels: {error})"
+            f"{size[0]}x{size[1]} pixels: {error})"
         )
+    try:
+        of_larger = module_outputs(network, torch.zeros(1, 3, *larger, dtype=dtype))
+    except Exception:  # A network of one size: maps of the photo's proportions would grow with it.
+        ratio = larger[0] / size[0]
+        of_larger = {
+            name: [
+                (*shape[:2], round(shape[2] * ratio), shape[3])
+                if shape is not None and len(shape) == 4 and shape[2] * size[1] == shape[3] * size[0]
+                else None
+                for shape in shapes
+            ]
+            for name, shapes in of_size.items()
+        }
     candidates = candidate_layers(of_size, of_larger, size, larger)[:6]
     if not candidates:
         return "None of its modules gives feature maps (n_images, channels, height, width)."

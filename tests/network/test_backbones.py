@@ -247,3 +247,9 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
 def test_unknown_names_of_timm_are_told_first(timm):
     with pytest.raises(ValueError, match=r"'timm/resnet10' is not a network of timm.*Close matches"):
         CNNFeatureTransformer("timm/resnet10", image_size=64).fit(PHOTOS)
+
+
+def test_network_of_one_size_gets_candidates_too():
+    photos = np.zeros((1, 224, 224, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"pass layers=\('blocks\.0', 'blocks\.1', 'blocks\.2'\)"):
+        features("maxvit_t", image_size=224).fit(photos)
