@@ -270,6 +270,33 @@ def check_photos(
     ]
 
 
+class PhotoChecker:
+    """What good photos look like, ready to be compared with: call it on photos to check these.
+
+    Parameters
+    ----------
+    statistics : ndarray of shape (n_photos, 9)
+        Of good photos; see `camera_ranges`.
+    loo_scores : ndarray of shape (n,)
+        See `score_range`.
+    false_alarm_rate : float
+    """
+
+    def __init__(
+        self, statistics: NDArray[np.float64], loo_scores: NDArray[np.float64], false_alarm_rate: float
+    ) -> None:
+        self._ranges = camera_ranges(statistics, false_alarm_rate)
+        self._score_range = score_range(loo_scores, false_alarm_rate)
+
+    def __call__(
+        self, statistics: NDArray[np.float64], scores: NDArray[np.float64], indices: Sequence[int]
+    ) -> list[PhotoCheck]:
+        """Check photos; see `check_photos`."""
+        return check_photos(
+            statistics, self._ranges, scores=scores, score_range=self._score_range, indices=indices
+        )
+
+
 def _with_detail(statistics: ArrayLike) -> NDArray[np.float64]:
     """Append ``detail`` to statistics (n, 9)."""
     rows = np.asarray(statistics, dtype=np.float64)

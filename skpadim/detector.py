@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -17,7 +17,6 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
-from torch.nn import functional
 
 from .base.available import available_bytes
 from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
@@ -26,17 +25,20 @@ from .base.devices import resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
-from .camera import PhotoCheck, camera_ranges, check_photos, score_range
+from .camera import PhotoCheck, PhotoChecker
 from .channels import RandomChannelSelector
+from .coordinates import PhotoFrame
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .images.collection import Images
 from .images.ignore import warn_of_aspect
-from .images.resizing import centre_window
 from .images.scales import ValueRange
+from .inspection import Inspection, Inspections, Request, inspect_photos
 from .needs import check_room
 from .stream import ObservedStream, join_by_image
 
+# How many good photos may look unusual, unless said otherwise.
+_CHECK_RATE = 0.01
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
@@ -324,16 +326,13 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         """
         gaussian = self._fitted_steps()[2]
         images = self._images(X)
-        if not original_size:
-            maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
-            return join_by_image(images, maps, gaussian.image_size_, np.nan)
-        return self._at_original_sizes(
-            images,
-            gaussian.maps,
-            lambda single, size: functional.interpolate(
-                self._uncropped(single, torch.nan)[None, None], size=size, mode="bilinear"
-            )[0, 0],
-        )
+        if original_size:
+            at_size: list[Any] = [
+                found.map for found in self._inspected(images, Request(maps=True, original_size=True))
+            ]
+            return at_size
+        maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
+        return join_by_image(images, maps, gaussian.image_size_, np.nan)
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
         """Mark the pixels whose anomaly map exceeds the threshold on the image score.
@@ -355,19 +354,96 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         """
         gaussian = self._fitted_steps()[2]
         images = self._images(X)
-        if not original_size:
-            marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
-            return join_by_image(images, marks, gaussian.image_size_, False)
-        return self._at_original_sizes(
-            images,
-            gaussian.mark,
-            # Each pooling window covers all pixels that its output pixel overlaps: none is lost.
-            lambda single, size: (
-                functional.adaptive_max_pool2d(self._uncropped(single.float(), 0.0)[None], size)[0] > 0
-            ),
+        if original_size:
+            at_size: list[Any] = [
+                found.mask for found in self._inspected(images, Request(masks=True, original_size=True))
+            ]
+            return at_size
+        marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
+        return join_by_image(images, marks, gaussian.image_size_, False)
+
+    def inspect(
+        self,
+        X: Any,
+        *,
+        maps: bool = False,
+        masks: bool = False,
+        regions: bool = False,
+        checks: bool = False,
+        original_size: bool = False,
+        min_area: int = 1,
+    ) -> Inspections:
+        """Tell everything about images from one pass of the network.
+
+        Scores, p-values and labels are those of ``score_samples``, ``p_values`` and ``predict``, to the bit;
+        the rest comes on request.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`fit`.
+        maps, masks : bool, default=False
+            Whether to keep anomaly maps, as :meth:`anomaly_map`, and marked pixels, as :meth:`segment`.
+        regions : bool, default=False
+            Whether to find the connected regions that are marked: box, area and peak of each, in the pixels
+            of the image before resizing.
+        checks : bool, default=False
+            Whether to tell what is unusual about images as photos, as :meth:`check`.
+        original_size : bool, default=False
+            Whether maps and masks come at the sizes of the images before resizing.
+        min_area : int, default=1
+            Regions of fewer pixels of the image are left out. Labels and masks stay as they are.
+
+        Returns
+        -------
+        Inspections
+            A sequence of :class:`skpadim.inspection.Inspection`; ``to_frame()`` makes a table of it.
+
+        See Also
+        --------
+        iter_inspect : One at a time, in constant memory.
+        """
+        return Inspections(
+            self.iter_inspect(
+                X,
+                maps=maps,
+                masks=masks,
+                regions=regions,
+                checks=checks,
+                original_size=original_size,
+                min_area=min_area,
+            )
         )
 
-    def check(self, X: Any, *, false_alarm_rate: float = 0.01) -> list[PhotoCheck]:
+    def iter_inspect(
+        self,
+        X: Any,
+        *,
+        maps: bool = False,
+        masks: bool = False,
+        regions: bool = False,
+        checks: bool = False,
+        original_size: bool = False,
+        min_area: int = 1,
+    ) -> Iterator[Inspection]:
+        """Do what :meth:`inspect` does, and yield an image at a time, in order.
+
+        No more than ``batch_size`` images are held at a time.
+
+        Parameters
+        ----------
+        X, maps, masks, regions, checks, original_size, min_area
+            See :meth:`inspect`.
+
+        Yields
+        ------
+        skpadim.inspection.Inspection
+        """
+        images = self._images(X)
+        check = self._photo_checker(_CHECK_RATE) if checks else None
+        return self._inspected(images, Request(maps, masks, regions, original_size, min_area, check))
+
+    def check(self, X: Any, *, false_alarm_rate: float = _CHECK_RATE) -> list[PhotoCheck]:
         """Tell whether new photos look as good photos do, whatever the part in them, or a camera failed.
 
         A blurred, blank or badly lit photo may pass as good, as nothing stands out in it. Its size,
@@ -388,24 +464,9 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             One per photo, without those that ``on_error`` skips. ``ok`` says whether nothing is unusual;
             ``outside`` names what is, with its value, and what good photos show.
         """
-        features, _, gaussian = self._fitted_steps()
         images = self._images(X)
-        if not hasattr(self, "photo_statistics_"):
-            raise ValueError(
-                "check: this detector was saved by a version of skpadim that did not learn what good photos "
-                "look like. Fit it again."
-            )
-        ranges = camera_ranges(self.photo_statistics_, false_alarm_rate)
-        scores = score_range(self.loo_scores_, false_alarm_rate)
-        checks: list[PhotoCheck] = []
-        for batch in features.stream(images, self._kept_channels(), measure=True):
-            assert batch.statistics is not None
-            found = gaussian.image_scores(gaussian.distances(batch.levels)).cpu().numpy()
-            checks += check_photos(
-                batch.statistics, ranges, scores=found, score_range=scores, indices=batch.indices
-            )
-        images.warn_of_failures()
-        return checks
+        request = Request(check=self._photo_checker(false_alarm_rate))
+        return [found.check for found in self._inspected(images, request) if found.check is not None]
 
     @property
     def offset_(self) -> float:  # type: ignore[override]
@@ -451,33 +512,25 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         for batch in features.stream(images, self._kept_channels()):
             yield batch.indices, gaussian.distances(batch.levels)
 
-    def _at_original_sizes(
-        self,
-        images: Images,
-        show: Callable[[Tensor], Tensor],
-        resize: Callable[[Tensor, tuple[int, int]], Tensor],
-    ) -> list[Any]:
-        """Return what is shown of each image, at its size before resizing; None where it was skipped."""
+    def _inspected(self, images: Images, request: Request) -> Iterator[Inspection]:
+        """Yield what is found of each image, in one pass."""
         features, _, gaussian = self._fitted_steps()
-        shown: list[Any] = [None] * len(images)
-        for batch in features.batches(images):
-            distances = gaussian.distances(features.extract(batch, self._kept_channels()))
-            singles = show(distances).cpu()
-            for index, single, size in zip(batch.indices, singles, batch.original_sizes, strict=True):
-                shown[index] = resize(single, size).numpy()
-        images.warn_of_failures()
-        return shown
+        batches = features.stream(images, self._kept_channels(), measure=request.check is not None)
+        frame = PhotoFrame(features.resized_size_, features.input_size_)
+        return inspect_photos(images, batches, gaussian, frame, request)
+
+    def _photo_checker(self, false_alarm_rate: float) -> PhotoChecker:
+        check_is_fitted(self)
+        if not hasattr(self, "photo_statistics_"):
+            raise ValueError(
+                "check: this detector was saved by a version of skpadim that did not learn what good photos "
+                "look like. Fit it again."
+            )
+        return PhotoChecker(self.photo_statistics_, self.loo_scores_, false_alarm_rate)
 
     def _kept_channels(self) -> list[NDArray[np.int64]]:
         features, channels, _ = self._fitted_steps()
         return channels.by_layer([shape[0] for shape in features.level_shapes_])
-
-    def _uncropped(self, single: Tensor, fill: float) -> Tensor:
-        """Put what the network saw of an image, (height, width), back into the resized image."""
-        features = self._fitted_steps()[0]
-        whole = single.new_full(features.resized_size_, fill)
-        whole[centre_window(features.resized_size_, features.input_size_)] = single
-        return whole
 
     def _move_threshold(self, rate: float) -> None:
         self._exchange_gaussian(copy.copy(self._fitted_steps()[2]).set_false_alarm_rate(rate))

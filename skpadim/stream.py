@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .base.devices import join_on_host
 from .camera import StatisticsSample
+from .images.arrays import Size
 from .images.collection import ImageBatch, Images
 from .images.copies import CopiesSeen, pixel_digests
 from .images.statistics import STATISTICS, photo_statistics
@@ -22,6 +23,7 @@ from .memory.store import FeatureStore
 
 # What tells pixels from others, beside their statistics: so many numbers of 32 bits.
 _HALVES = 2
+_SIZES = [STATISTICS.index("height"), STATISTICS.index("width")]
 
 
 class FeatureBatch(NamedTuple):
@@ -31,6 +33,8 @@ class FeatureBatch(NamedTuple):
     indices: Sequence[int]
     #: One tensor (n_images, channels, height, width) per layer.
     levels: list[Tensor]
+    #: Height and width of each image before resizing.
+    original_sizes: list[Size]
     #: (n_images, 9), see :func:`skpadim.images.statistics.photo_statistics`; None unless asked for.
     statistics: NDArray[np.float64] | None
     #: Digests, equal for equal images; none unless asked for.
@@ -55,7 +59,7 @@ def computed_batches(
         if measure:
             statistics = photo_statistics(batch.pixels, batch.original_sizes)
             contents = pixel_digests(batch.pixels)
-        yield FeatureBatch(batch.indices, levels, statistics, contents)
+        yield FeatureBatch(batch.indices, levels, batch.original_sizes, statistics, contents)
 
 
 class RecalledBatches:
@@ -106,7 +110,8 @@ class RecalledBatches:
                 rows = levels.pop()[:, :, 0, 0].cpu().numpy()
                 statistics, halves = rows[:, : len(STATISTICS)], rows[:, len(STATISTICS) :]
                 contents = [row.astype(np.uint32).tobytes() for row in halves] if measure else []
-                yield FeatureBatch(indices, levels, statistics if measure else None, contents)
+                sizes = [(round(height), round(width)) for height, width in statistics[:, _SIZES].tolist()]
+                yield FeatureBatch(indices, levels, sizes, statistics if measure else None, contents)
 
     def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
         for batch in self._compute(indices):

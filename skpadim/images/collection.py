@@ -146,6 +146,11 @@ class Images:
         item: Any = self._source[index]
         return f"X[{index}] ({quote(item)})" if is_path(item) else f"X[{index}]"
 
+    def path(self, index: int) -> str | None:
+        """Return the path of an image as it was given, or None if it is no file."""
+        item: Any = self._source[index]
+        return str(item) if is_path(item) else None
+
     def original(self, index: int) -> np.ndarray:
         """Return an image as a person sees it, at its own size.
 
