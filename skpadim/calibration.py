@@ -74,6 +74,10 @@ class Reservoir:
         """Return which row of all blocks comes first in the stream, which next, and so on."""
         return [slot for _, slot in sorted(self._slots.items(), key=lambda item: item[0][1])]
 
+    def indices(self) -> list[int]:
+        """Return where in the stream the rows kept were, in its order."""
+        return sorted(key[1] for key in self._slots)
+
     def _store(self, slot: int, parts: Sequence[Tensor]) -> None:
         if slot // _BLOCK_ROWS == len(self._blocks):
             self._blocks.append([part.new_empty(_BLOCK_ROWS, *part.shape[1:]) for part in parts])

@@ -109,6 +109,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         The channels kept; they index the concatenated embedding, layers in the order given.
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
         Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    loo_indices_ : ndarray of shape (min(n_images, n_calibration),)
+        Which training images these are the scores of, by index in `X`.
     skipped_ : dict of int to str
         What was wrong with each image of the fit that ``on_error="skip"`` left out, by its index.
     photo_statistics_ : ndarray of shape (min(n_images, 500), 9)
@@ -239,6 +241,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         images.warn_of_range()
         observed.warn_of_copies()
         self.photo_statistics_ = observed.statistics()
+        self.loo_indices_ = observed.indices()[gaussian.loo_indices_]
         self.skipped_ = dict(images.failures)
         if self.ignore is not None:
             warn_of_aspect(self.ignore, self.photo_statistics_)

@@ -74,6 +74,8 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         What was added to every variance.
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
         Anomaly scores of training images against the Gaussians of all *other* training images, exact.
+    loo_indices_ : ndarray of shape (min(n_images, n_calibration),)
+        Which training images these are the scores of, by their place in the stream.
     offset_ : float
         Minus the conformal quantile of ``loo_scores_``: ``decision_function`` is ``score_samples - offset_``.
     level_shapes_ : list of (int, int, int)
@@ -197,6 +199,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         self.n_samples_seen_ = moments.n_images
         self.epsilon_ = self._resolve_epsilon(moments)
         loo, order = self._factor(moments, reservoir), reservoir.order()
+        self.loo_indices_ = np.array(reservoir.indices())
         # What the scorer takes is laid out only after the moments, which take twice as much, are gone.
         del moments, reservoir
         self._warn_of_rounding(loo)

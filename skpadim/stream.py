@@ -157,6 +157,10 @@ class ObservedStream:
         if reason is not None:
             warnings.warn(reason, UserWarning, stacklevel=3)
 
+    def indices(self) -> NDArray[np.int64]:
+        """Return where in X the images are that were read, in the order of the stream."""
+        return np.array(self._indices, dtype=np.int64)
+
     def statistics(self) -> NDArray[np.float64]:
         """Return what a sample of the photos looks like, (n_photos, 9)."""
         return self._sample.rows()

@@ -388,3 +388,18 @@ def test_rate_and_threshold_move_together_or_not_at_all(photos):
         with pytest.raises(UserWarning, match="leave-one-out scores"):
             detector.set_false_alarm_rate(0.001)
     assert (detector.offset_, detector.false_alarm_rate) == (before, 0.05)
+
+
+def test_leave_one_out_scores_say_whose_they_are(photos, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no photo")
+    X = [bad, *photos.X_train[:12], bad, *photos.X_train[12:]]
+    with pytest.warns(UserWarning, match="could not be read"):
+        every = small(on_error="skip").fit(X)
+    assert every.loo_indices_.tolist() == [place for place in range(len(X)) if place not in (0, 13)]
+    with pytest.warns(UserWarning, match="could not be read"):
+        some = small(on_error="skip", n_calibration=7, batch_size=3).fit(X)
+    assert len(some.loo_indices_) == 7
+    of = dict(zip(every.loo_indices_, every.loo_scores_, strict=True))
+    expected = [of[index] for index in some.loo_indices_]
+    np.testing.assert_allclose(some.loo_scores_, expected, rtol=1e-4)
