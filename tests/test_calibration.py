@@ -398,7 +398,7 @@ def test_leave_one_out_scores_say_whose_they_are(photos, tmp_path):
         every = small(on_error="skip").fit(X)
     assert every.loo_indices_.tolist() == [place for place in range(len(X)) if place not in (0, 13)]
     with pytest.warns(UserWarning, match="could not be read"):
-        some = small(on_error="skip", n_calibration=7, batch_size=3).fit(X)
+        some = small(on_error="skip", n_calibration=7, batch_size=3, false_alarm_rate=0.2).fit(X)
     assert len(some.loo_indices_) == 7
     of = dict(zip(every.loo_indices_, every.loo_scores_, strict=True))
     expected = [of[index] for index in some.loo_indices_]
