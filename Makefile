@@ -44,8 +44,9 @@ package: $(READY) ## Build sdist and wheel into dist, and install and import the
 	@$(BIN)/uv venv --quiet --seed --python $(BIN)/python dist/empty
 	@$(BIN)/uv pip install --quiet --python dist/empty/bin/python dist/*.whl
 	@cd dist && empty/bin/python -c "$$IMPORT"
-	@. dist/empty/bin/activate && export PIP_QUIET=2 PIP_DISABLE_PIP_VERSION_CHECK=1 && pip install . && pip install ".[plot]"
+	@. dist/empty/bin/activate && export PIP_QUIET=2 PIP_DISABLE_PIP_VERSION_CHECK=1 && pip install . && pip install ".[plot]" && pip install ".[cli]"
 	@cd dist && empty/bin/python -W error -c "import matplotlib, skpadim.plotting"
+	@cd dist && empty/bin/skpadim --version
 	@rm -rf dist/empty
 
 clean: ## Remove what the targets made, but for the environment
