@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import copy
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -504,6 +505,12 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 trunk = rebuild_trunk(self.backbone_, self.trunk_arrays_, layers, self.input_size_)
                 self._extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
             return self._extractor
+
+    def trunk_copy(self) -> nn.Module:
+        """Return the network up to its deepest layer, on the CPU in float32: a copy, and folded as at work."""
+        trunk = self._fitted_extractor().trunk
+        with NETWORK_LOCK:
+            return copy.deepcopy(trunk).to("cpu", torch.float32)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""

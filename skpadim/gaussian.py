@@ -419,13 +419,10 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     def _weighed_maps(self, distances: Tensor, ignored: NDArray[np.bool_]) -> Tensor:
         """Return maps in which what is to be ignored is 0, and adds nothing to what is around it."""
-        scorer, pixels = self._fitted_scorer(), _tensor(ignored).to(distances.device)
-        touched = functional.adaptive_max_pool2d(pixels.float()[None], distances.shape[1:])
-        counted = (touched == 0).to(distances.dtype)
-        # Smoothing mixes: divided by the share of what counts, it is the mean of that alone.
-        share = scorer.maps(counted)
-        maps = scorer.maps(distances * counted) / share.clamp(min=torch.finfo(share.dtype).tiny)
-        return maps.masked_fill_(pixels, 0)
+        scorer = self._fitted_scorer()
+        counted, share = weights_beside(ignored, scorer, distances)
+        maps = scorer.maps(distances * counted) / share
+        return maps.masked_fill_(_tensor(ignored).to(distances.device), 0)
 
     def _resolve_epsilon(self, moments: Moments) -> float:
         if self.epsilon != "auto":
@@ -445,8 +442,13 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
                 stacklevel=2,
             )
 
-    def _build_scorer(self, dtype: torch.dtype) -> Scorer:
-        device = resolve_device(self.device)
+    def cpu_scorer(self) -> Scorer:
+        """Return the Gaussians as tensors of float32 on the CPU, and the matrices that make maps."""
+        check_is_fitted(self)
+        return self._build_scorer(torch.float32, torch.device("cpu"))
+
+    def _build_scorer(self, dtype: torch.dtype, device: torch.device | None = None) -> Scorer:
+        device = resolve_device(self.device) if device is None else device
         means = self._order.sort([_tensor(mean) for mean in self.location_])
         whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
@@ -486,6 +488,20 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
+
+
+def weights_beside(
+    ignored: NDArray[np.bool_], scorer: Scorer, like: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return which patches (h, w) count where pixels are ignored, and the share (height, width) of these in maps.
+
+    Smoothing mixes: a map of the patches that count, divided by this share, is the mean of those alone.
+    """
+    like = scorer.rows if like is None else like
+    touched = functional.adaptive_max_pool2d(_tensor(ignored).to(like.device).float()[None], scorer.tree.fine_shape)
+    counted = (touched == 0).to(like.dtype)
+    share = scorer.maps(counted)
+    return counted[0], share.clamp(min=torch.finfo(share.dtype).tiny)[0]
 
 
 def _check_ignored(ignored: Any, size: tuple[int, int]) -> NDArray[np.bool_] | None:

@@ -66,6 +66,11 @@ class FeatureExtractor:
         self.dtype = dtype_of(self._trunk)
         self._largest: dict[tuple[int, int], int] = {}
 
+    @property
+    def trunk(self) -> nn.Module:
+        """The network at work; not to be changed."""
+        return self._trunk
+
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the outputs of the layers.
 

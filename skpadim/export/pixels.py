@@ -1,0 +1,124 @@
+"""From photos of any size to what the network takes: two matrix products, made in the graph from the size.
+
+Engines resize each in a way of their own, and one of them ignores antialiasing. A matrix product they all
+compute alike. Its matrices hold the weights of torch's antialiased resize, which are Pillow's; bytes are rounded
+after each axis, columns first, as there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from ..images.arrays import Size
+from .builder import GraphBuilder
+
+# Of Keys' cubic filter, as Pillow has it.
+_CUBIC = -0.5
+
+
+def add_resize(
+    graph: GraphBuilder,
+    photos: str,
+    size: Size,
+    window: tuple[slice, slice],
+    interpolation: str,
+    photo_size: Size | None,
+) -> str:
+    """Add the way from photos (n, height, width, 3), uint8, to pixels (n, 3, rows, columns), floats of 0 to 255.
+
+    Parameters
+    ----------
+    graph : GraphBuilder
+    photos : str
+    size : (int, int)
+        Height and width to resize to.
+    window : (slice, slice)
+        Rows and columns of it to keep.
+    interpolation : {"bilinear", "bicubic"}
+    photo_size : (int, int) or None
+        Height and width of all photos, whose matrices are baked in then. None: any.
+    """
+    planes = graph.op("Transpose", photos, perm=[0, 3, 1, 2])
+    if photo_size is not None:
+        sides = zip(photo_size, size, window, strict=True)
+        matrices = [
+            None if side == to else graph.constant(resize_matrix(side, to, interpolation)[kept], np.float32)
+            for side, to, kept in sides
+        ]
+        return _product(graph, graph.cast(planes, TensorProto.FLOAT), matrices, window)
+    shape = graph.op("Shape", photos, start=1, end=3)
+    # No shortcut for photos of the right size: of an If, OpenVINO computes something else in its first run.
+    made = [
+        _matrix_in_graph(graph, shape, axis, size[axis], window[axis], interpolation) for axis in range(2)
+    ]
+    return _product(graph, graph.cast(planes, TensorProto.FLOAT), made, window)
+
+
+def resize_matrix(n_in: int, n_out: int, interpolation: str) -> np.ndarray:
+    """Return the (n_out, n_in) float64 weights of an antialiased resize of one axis."""
+    scale = n_in / n_out
+    stretch = max(scale, 1.0)
+    middles = (np.arange(n_out) + 0.5) * scale
+    offsets = (np.arange(n_in)[None] + 0.5 - middles[:, None]) / stretch
+    distances = np.abs(offsets)
+    if interpolation == "bilinear":
+        weights = np.maximum(1 - distances, 0)
+    else:
+        near = ((_CUBIC + 2) * distances - (_CUBIC + 3)) * distances**2 + 1
+        far = (((distances - 5) * distances + 8) * distances - 4) * _CUBIC
+        weights = np.where(distances < 1, near, np.where(distances < 2, far, 0))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _matrix_in_graph(
+    graph: GraphBuilder, shape: str, axis: int, n_out: int, kept: slice, interpolation: str
+) -> str:
+    """Add what `resize_matrix` computes, of a size that only the graph knows."""
+    one = graph.constant(1.0)
+    n_in = graph.op("Gather", shape, graph.constant(axis, np.int64))
+    pixels = graph.op("Range", graph.constant(0, np.int64), n_in, graph.constant(1, np.int64))
+    scale = graph.op("Div", graph.cast(n_in, TensorProto.DOUBLE), graph.constant(float(n_out)))
+    stretch = graph.op("Max", scale, one)
+    middles = graph.op("Mul", graph.constant((np.arange(n_out)[kept] + 0.5)[:, None]), scale)
+    places = graph.op("Add", graph.cast(pixels, TensorProto.DOUBLE), graph.constant(0.5))
+    distances = graph.op("Div", graph.op("Abs", graph.op("Sub", places, middles)), stretch)
+    if interpolation == "bilinear":
+        weights = graph.op("Max", graph.op("Sub", one, distances), graph.constant(0.0))
+    else:
+        near = _polynomial(graph, distances, [_CUBIC + 2, -(_CUBIC + 3), 0.0, 1.0])
+        far = _polynomial(graph, distances, [_CUBIC, -5 * _CUBIC, 8 * _CUBIC, -4 * _CUBIC])
+        outer = graph.op("Where", graph.op("Less", distances, graph.constant(2.0)), far, graph.constant(0.0))
+        weights = graph.op("Where", graph.op("Less", distances, one), near, outer)
+    total = graph.op("ReduceSum", weights, graph.ints(1), keepdims=1)
+    return graph.cast(graph.op("Div", weights, total), TensorProto.FLOAT)
+
+
+def _polynomial(graph: GraphBuilder, value: str, coefficients: list[float]) -> str:
+    result = graph.constant(coefficients[0])
+    for coefficient in coefficients[1:]:
+        result = graph.op("Add", graph.op("Mul", result, value), graph.constant(coefficient))
+    return result
+
+
+def _product(
+    graph: GraphBuilder, planes: str, matrices: list[str | None], window: tuple[slice, slice]
+) -> str:
+    """Add the products of planes with both matrices; without a matrix what is kept is cut out."""
+    for axis in (1, 0):  # Columns first.
+        matrix = matrices[axis]
+        if matrix is None:
+            planes = _cut(graph, planes, axis + 2, window[axis])
+        else:
+            if axis == 1:
+                product = graph.op("MatMul", planes, graph.op("Transpose", matrix, perm=[1, 0]))
+            else:
+                product = graph.op("MatMul", matrix, planes)
+            rounded = graph.op("Floor", graph.op("Add", product, graph.constant(0.5, np.float32)))
+            planes = graph.op("Clip", rounded, graph.constant(0, np.float32), graph.constant(255, np.float32))
+    return planes
+
+
+def _cut(graph: GraphBuilder, planes: str, axis: int, kept: slice) -> str:
+    ends = [graph.ints(end) for end in (kept.start, kept.stop, axis)]
+    return graph.op("Slice", planes, *ends)

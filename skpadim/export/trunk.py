@@ -1,0 +1,101 @@
+"""The network's trunk as a graph of ONNX, by torch's exporter."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ..features import CNNFeatureTransformer
+from ..network.extractor import NETWORK_LOCK
+from ..network.modules import ModuleTrunk
+from .builder import OPSET
+
+
+class _Layers(nn.Module):
+    """A network that returns its layers' outputs, in order."""
+
+    def __init__(self, trunk: nn.Module, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.layers = tuple(layers)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        if not isinstance(self.trunk, ModuleTrunk):
+            outputs = self.trunk(pixels)
+            return tuple(outputs[layer] for layer in self.layers)
+        # Stopping behind the deepest layer is for running: what nobody takes, the exporter leaves out.
+        taken: dict[str, Tensor] = {}
+        module = self.trunk.module
+        with ExitStack() as hooks:
+            for layer in self.layers:
+                hook = partial(_take, taken, layer)
+                hooks.enter_context(module.get_submodule(layer).register_forward_hook(hook))
+            module(pixels)
+        return tuple(taken[layer] for layer in self.layers)
+
+
+def _take(taken: dict[str, Tensor], layer: str, _module: nn.Module, _given: object, output: Tensor) -> None:
+    taken[layer] = output.clone()
+
+
+def trunk_graph(features: CNNFeatureTransformer) -> onnx.GraphProto:
+    """Return the graph from normalised pixels (n, 3, height, width) to the outputs of the layers, in order.
+
+    Parameters
+    ----------
+    features : CNNFeatureTransformer
+        Fitted.
+
+    Raises
+    ------
+    ValueError
+        If torch's exporter cannot follow the network.
+    """
+    trunk, layers = features.trunk_copy(), features.layer_names_
+    pixels = torch.zeros(2, 3, *features.input_size_)
+    file = io.BytesIO()
+    try:
+        with NETWORK_LOCK, torch.inference_mode(False), torch.no_grad(), _quietly():
+            program = torch.onnx.export(
+                _Layers(trunk, layers).eval(),
+                (pixels,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("n_images")},),
+                opset_version=OPSET,
+                input_names=["pixels"],
+                output_names=[f"level_{index}" for index in range(len(layers))],
+                external_data=False,
+                verbose=False,
+            )
+            program.save(file)
+    except Exception as error:  # Whatever a stranger's network raises.
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({reason[0] if reason else type(error).__name__}). "
+            "A module's own Python must be such that torch.export can follow it."
+        ) from error
+    return onnx.load_from_string(file.getvalue()).graph
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep back what the exporter says of its own workings."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

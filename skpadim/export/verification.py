@@ -1,0 +1,49 @@
+"""A file is compared with its detector before anybody uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detector import PaDiMDetector
+from ..images.arrays import Size
+
+# What scores of the network's own size may differ by, relatively.
+TOLERANCE = 1e-4
+
+
+def check_file(path: Path, detector: PaDiMDetector, photo_size: Size | None) -> None:
+    """Run a file in onnxruntime beside its detector.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    photos = photos_like(photo_size or detector.pipeline_[0].resized_size_)
+    found, expected = session.run(["score"], {"photos": photos})[0], -detector.score_samples(photos)
+    error = float(np.max(np.abs(found - expected) / expected))
+    if not error <= TOLERANCE:
+        raise ValueError(
+            f"The file computes something else than the detector: scores differ by {error:.2g}, and at most "
+            f"{TOLERANCE:g} was expected. Nothing was written."
+        )
+
+
+def photos_like(size: Size) -> NDArray[np.uint8]:
+    """Return a few photos of smooth noise, (4, height, width, 3), the same every time."""
+    random = np.random.default_rng(0)
+    height, width = size
+    rows, columns = np.linspace(0, 12, height)[:, None, None], np.linspace(0, 12, width)[None, :, None]
+    photos = []
+    for contrast in (10, 30, 60, 100):
+        phase = random.uniform(0, 6, size=(2, 3))
+        waves = np.sin(rows + phase[0]) * np.cos(columns + phase[1])
+        noise = random.normal(0, contrast / 4, size=(height, width, 3))
+        photos.append(np.clip(128 + contrast * waves + noise, 0, 255))
+    return np.stack(photos).astype(np.uint8)
