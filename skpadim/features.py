@@ -103,6 +103,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         The backbone of the fit.
     trunk_arrays_ : dict of str to ndarray
         The weights of a network by name, up to the deepest layer. Empty for a module, which holds its own.
+    trunk_graph_ : str or None
+        What the network computes, as JSON, so that a loaded estimator needs neither torchvision nor tracing.
+        None for a module, a network of timm, and the few of torchvision that hold more than torch's modules.
     normalisation_ : tuple
         Mean and standard deviation per channel, and the interpolation that images are resized with.
     layer_names_ : tuple of str
@@ -146,8 +149,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     }
 
     _rebuilt = ("_extractor",)
-    #: Files of earlier versions have none.
+    #: Files of earlier versions have neither.
     ignored_: NDArray[np.bool_] | None = None
+    trunk_graph_: str | None = None
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -218,6 +222,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             built = built_once(digest(self._identity, *key), build)
         self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
         self.trunk_arrays_ = dict(built.backbone.arrays)
+        self.trunk_graph_ = built.backbone.graph
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
         self.ignored_ = (
@@ -501,7 +506,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         with NETWORK_LOCK:
             if not hasattr(self, "_extractor"):
                 layers = self.layer_names_
-                trunk = rebuild_trunk(self.backbone_, self.trunk_arrays_, layers, self.input_size_)
+                trunk = rebuild_trunk(
+                    self.backbone_, self.trunk_arrays_, self.trunk_graph_, layers, self.input_size_
+                )
                 self._extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
             return self._extractor
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..base.checks import check_layer_names
 from ..images.digests import digest
+from .graphs import describe, rebuild
 from .layers import auto_layers, suggested_layers
 from .modules import ModuleTrunk, prepare_module
 from .normalisation import IMAGENET, Normalisation, check_normalisation, of_known
@@ -44,6 +45,8 @@ class Backbone:
         What its weights were trained with.
     trunk : nn.Module
         It maps normalised images to a mapping of the layers' outputs.
+    graph : str or None
+        What a network by name computes, in the words of :func:`skpadim.network.graphs.describe`.
     """
 
     network: str | nn.Module
@@ -51,6 +54,7 @@ class Backbone:
     layers: tuple[str, ...]
     normalisation: Normalisation
     trunk: nn.Module
+    graph: str | None = None
 
 
 def build_backbone(
@@ -87,9 +91,9 @@ def build_backbone(
     if isinstance(backbone, str) and is_known(backbone):
         chosen = _chosen(layers) or auto_layers(backbone) or _refuse_auto(build_model(backbone, seed), size)
         trunk = build_trunk(backbone, chosen, weights, seed)
-        arrays = state_arrays(trunk)
+        arrays, graph = state_arrays(trunk), describe(trunk)
         fold_batch_norms(trunk)
-        return Backbone(backbone, arrays, chosen, given or of_known(backbone, weights), trunk)
+        return Backbone(backbone, arrays, chosen, given or of_known(backbone, weights), trunk, graph)
     module = backbone if isinstance(backbone, nn.Module) else build_model(backbone, seed)
     prepared = prepare_module(module, weights, None if isinstance(backbone, nn.Module) else backbone)
     chosen = _chosen(layers) or _refuse_auto(prepared, size)
@@ -98,7 +102,11 @@ def build_backbone(
 
 
 def rebuild_trunk(
-    network: str | nn.Module, arrays: StateArrays, layers: Sequence[str], size: tuple[int, int]
+    network: str | nn.Module,
+    arrays: StateArrays,
+    graph: str | None,
+    layers: Sequence[str],
+    size: tuple[int, int],
 ) -> nn.Module:
     """Build the trunk of a :class:`Backbone` again; nothing is downloaded."""
     if isinstance(network, nn.Module):
@@ -110,8 +118,9 @@ def rebuild_trunk(
         maps = build_timm(network.removeprefix(_TIMM), size, layers, None).module
         maps.load_state_dict(tensors)
         return ModuleTrunk(maps, layers)
-    trunk = cut_trunk(build_model(network, seed=None), layers)
-    trunk.load_state_dict(tensors)
+    # Files of earlier versions have no graph, and some networks hold more than one can say.
+    trunk = rebuild(graph) if graph else cut_trunk(build_model(network, seed=None), layers)
+    trunk.load_state_dict(tensors, assign=True)
     fold_batch_norms(trunk)
     return trunk
 
