@@ -1,7 +1,7 @@
 """A traced network as plain text, from which torch alone builds it again.
 
-A fitted file so needs neither the code of the network nor the library that it came from. The text names modules
-and functions of the tables below and no others, so that a file that somebody changed runs nothing else.
+A fitted file thus needs neither the code of the network nor the library that it came from. The text names
+modules and functions of the tables below and no others: a file that somebody changed runs nothing else.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "own_copy": own_copy,
     "even": even,
 }
+_SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {"tuple": tuple, "slice": lambda ends: slice(*ends)}
 _METHODS = {"view", "size", "contiguous", "chunk", "permute"}
 
 
@@ -153,6 +154,8 @@ def _rebuilt(steps: list[dict[str, Any]]) -> GraphModule:
         if not all(word.isidentifier() for word in words):
             raise ValueError(f"the names {words}")
         nodes[step["name"]] = graph.create_node(op, target, args, kwargs, step["name"])
+    if not graph.find_nodes(op="output"):
+        raise ValueError("no output")
     graph.lint()
     return GraphModule(root, graph).eval().requires_grad_(False)
 
@@ -186,5 +189,4 @@ def _value(plain: Any, nodes: Mapping[str, Node]) -> Any:
         return nodes[content]
     if kind == "dict":
         return _values(content, nodes)
-    values = [_value(each, nodes) for each in content]
-    return slice(*values) if kind == "slice" else tuple(values)
+    return _SEQUENCES[kind]([_value(each, nodes) for each in content])

@@ -12,8 +12,8 @@ import math
 import operator
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, cast
 
 import torch
@@ -77,7 +77,7 @@ def cut_trunk(model: nn.Module, layers: Sequence[str]) -> GraphModule:
 
 def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
     """Return a network's graph, and its nodes by the names that torchvision gives them."""
-    tracer = _NamingTracer()
+    tracer = _NamingTracer(model)
     try:
         graph = tracer.trace(model)
     except Exception as error:
@@ -91,21 +91,22 @@ def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
 
 
 class _NamingTracer(Tracer):
-    """It names every node as ``torchvision.models.feature_extraction`` does, without importing it.
+    """It names every node as ``torchvision.models.feature_extraction`` does; a network of ours without it.
 
     A node has the path of the module that it calls, or of the module that calls it and its own name. Those
     after the first of a name are numbered.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network that it is for.
     """
 
-    def __init__(self) -> None:
-        # Where torchvision was not imported, the network is none of its own.
-        ops = sys.modules.get("torchvision.ops")
-        super().__init__(autowrap_modules=(math, ops) if ops else (math,))
-        # torchvision does not look into its own modules. In some there is something to fold, or modules of
-        # torch alone.
-        opened = ops and (ops.Conv2dNormActivation, ops.SqueezeExcitation)
-        kinds = [kind for _, kind in inspect.getmembers(ops, inspect.isclass) if issubclass(kind, nn.Module)]
-        self._leaves = tuple(kind for kind in kinds if not any(issubclass(each, kind) for each in opened))
+    def __init__(self, model: nn.Module) -> None:
+        ours = type(model).__module__.startswith(__package__)
+        leaves, functions = ((), ()) if ours else _of_torchvision()
+        super().__init__(autowrap_modules=(math, *functions))
+        self._leaves = leaves
         self.named: dict[str, Node] = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -120,6 +121,18 @@ class _NamingTracer(Tracer):
         numbered = (f"{name}_{number}" if number else name for number in itertools.count())
         self.named[next(free for free in numbered if free not in self.named)] = proxy.node
         return proxy
+
+
+def _of_torchvision() -> tuple[tuple[type[nn.Module], ...], tuple[ModuleType, ...]]:
+    """Return the modules of torchvision into which tracing does not look, and where its functions are.
+
+    torchvision does not look into its own. In some there is something to fold, or nothing but torch's.
+    """
+    from torchvision import ops
+
+    opened = (ops.Conv2dNormActivation, ops.SqueezeExcitation)
+    kinds = [kind for _, kind in inspect.getmembers(ops, inspect.isclass) if issubclass(kind, nn.Module)]
+    return tuple(kind for kind in kinds if not any(issubclass(each, kind) for each in opened)), (ops,)
 
 
 def _layer_ends(model: nn.Module, layers: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, Node]:
