@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -30,9 +30,11 @@ from .images.ignore import ignored_window
 from .images.scales import ValueRange
 from .memory.store import FeatureStore, built_once, store_folder
 from .needs import Plan
-from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
+from .network.backbones import TIMM, Backbone, backbone_identity, build_backbone, rebuild_trunk
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .network.normalisation import IMAGENET, Normalisation
+from .network.sharing import at_work_once
+from .network.weights import StateArrays
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
 
@@ -221,14 +223,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             key = (self.layers, self.normalisation, self.input_size_, self.precision, self.device)
             built = built_once(digest(self._identity, *key), build)
         self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
-        self.trunk_arrays_ = dict(built.backbone.arrays)
         self.trunk_graph_ = built.backbone.graph
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
         self.ignored_ = (
             None if self.ignore is None else ignored_window(self.ignore, self.resized_size_, self.input_size_)
         )
-        self._extractor = built.extractor
+        self._take(dict(built.backbone.arrays), lambda: built.extractor)
         return self
 
     def _check_identity(self, seed: int) -> str | None:
@@ -505,12 +506,24 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """Return the network at work, built again from its arrays where a file was loaded."""
         with NETWORK_LOCK:
             if not hasattr(self, "_extractor"):
-                layers = self.layer_names_
-                trunk = rebuild_trunk(
-                    self.backbone_, self.trunk_arrays_, self.trunk_graph_, layers, self.input_size_
-                )
-                self._extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
+                self._take(self.trunk_arrays_, self._rebuilt_at_work)
             return self._extractor
+
+    def _rebuilt_at_work(self) -> FeatureExtractor:
+        layers, arrays = self.layer_names_, self.trunk_arrays_
+        trunk = rebuild_trunk(self.backbone_, arrays, self.trunk_graph_, layers, self.input_size_)
+        return self._at_work(trunk, layers, Normalisation(*self.normalisation_))
+
+    def _take(self, arrays: StateArrays, build: Callable[[], FeatureExtractor]) -> None:
+        """Take a network at work and its weights from those in this process, or else add them to these."""
+        if not arrays:  # A module may change at any time.
+            self.trunk_arrays_, self._extractor = arrays, build()
+            return
+        sized = self.input_size_ if str(self.backbone_).startswith(TIMM) else None
+        key = (self.backbone_, self.trunk_graph_, self.layer_names_, self.normalisation_, sized)
+        how = (str(resolve_device(self.device)), self.precision)
+        self._extractor = at_work_once(digest(key, how, *arrays, *arrays.values()), arrays, build)
+        self.trunk_arrays_ = self._extractor.arrays
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""

@@ -128,7 +128,7 @@ np.save("scores.npy", detector.decision_function(np.load("photos.npy")))
 
 
 def test_the_default_never_needs_torchvision(tmp_path):
-    """Neither its fit nor its file does: importing torchvision takes longer than the rest of a first photo."""
+    """Neither its fit nor its file does: importing torchvision takes longer than a first photo."""
     np.save(tmp_path / "photos.npy", photos(22))
     run(FIT, tmp_path)
     run(SCORE, tmp_path, "fitted.joblib")

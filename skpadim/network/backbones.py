@@ -27,7 +27,8 @@ from .weights import (
     weights_identity,
 )
 
-_TIMM = "timm/"
+#: What the names of its networks begin with.
+TIMM = "timm/"
 
 
 @dataclass
@@ -86,7 +87,7 @@ def build_backbone(
         If a name, layer or file is unknown, or they do not fit each other.
     """
     given = check_normalisation(normalisation)
-    if isinstance(backbone, str) and backbone.startswith(_TIMM):
+    if isinstance(backbone, str) and backbone.startswith(TIMM):
         return _of_timm(backbone, layers, weights, given, size, seed)
     if isinstance(backbone, str) and is_known(backbone):
         chosen = _chosen(layers) or auto_layers(backbone) or _refuse_auto(build_model(backbone, seed), size)
@@ -112,10 +113,10 @@ def rebuild_trunk(
     if isinstance(network, nn.Module):
         return ModuleTrunk(copy.deepcopy(network), layers)
     tensors = {entry: torch.from_numpy(array.copy()) for entry, array in arrays.items()}
-    if network.startswith(_TIMM):
+    if network.startswith(TIMM):
         from .timm_models import build_timm
 
-        maps = build_timm(network.removeprefix(_TIMM), size, layers, None).module
+        maps = build_timm(network.removeprefix(TIMM), size, layers, None).module
         maps.load_state_dict(tensors)
         return ModuleTrunk(maps, layers)
     # Files of earlier versions have no graph, and some networks hold more than one can say.
@@ -131,7 +132,7 @@ def backbone_identity(
     """Return a digest of all that decides a network, or None where only running it would tell."""
     if not isinstance(backbone, str):
         return None
-    if backbone.startswith(_TIMM):
+    if backbone.startswith(TIMM):
         return digest(weights_identity(backbone, weights, seed), version("timm"))
     return weights_identity(backbone, weights, seed) if is_known(backbone) else None
 
@@ -146,7 +147,7 @@ def _of_timm(
 ) -> Backbone:
     from .timm_models import build_timm, check_name
 
-    name = backbone.removeprefix(_TIMM)
+    name = backbone.removeprefix(TIMM)
     check_name(name)
     state = None if weights is None else read_timm_weights(name, weights)
     built = build_timm(name, size, _chosen(layers), state, seed)
