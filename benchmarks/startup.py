@@ -161,8 +161,8 @@ def table(medians: dict[str, dict[str, float]]) -> list[str]:
 
 
 def conclusion(medians: dict[str, dict[str, float]]) -> list[str]:
-    now, before = list(medians.values())[-1], medians[BEFORE]
-    floor = total(now, FLOOR) / total(before, FLOOR + OURS)
+    before = medians[BEFORE]
+    floor = total(before, FLOOR) / total(before, FLOOR + OURS)
     return [
         f"Importing torch and scikit-learn alone takes {floor:.0%} of what all took before: no program that "
         "uses them can do with less. They are imported at once and whole, whatever is used of them; "

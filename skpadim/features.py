@@ -511,7 +511,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
 
     def _rebuilt_at_work(self) -> FeatureExtractor:
         layers, arrays = self.layer_names_, self.trunk_arrays_
-        trunk = rebuild_trunk(self.backbone_, arrays, self.trunk_graph_, layers, self.input_size_)
+        trunk = rebuild_trunk(self.backbone_, arrays, layers, self.input_size_, self.trunk_graph_)
         return self._at_work(trunk, layers, Normalisation(*self.normalisation_))
 
     def _take(self, arrays: StateArrays, build: Callable[[], FeatureExtractor]) -> None:

@@ -105,9 +105,9 @@ def build_backbone(
 def rebuild_trunk(
     network: str | nn.Module,
     arrays: StateArrays,
-    graph: str | None,
     layers: Sequence[str],
     size: tuple[int, int],
+    graph: str | None = None,
 ) -> nn.Module:
     """Build the trunk of a :class:`Backbone` again; nothing is downloaded."""
     if isinstance(network, nn.Module):
