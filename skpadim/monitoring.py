@@ -1,0 +1,373 @@
+"""Has the line drifted? Evidence that grows photo by photo, and false alarms are bounded in runs of any length.
+
+Every new score is ranked among all scores before it: those of the fit, and those of the line. As long as
+nothing has changed, that is, the scores are exchangeable, these ranks are independent and uniform, and no
+game that bets on them makes anybody rich. :class:`LineMonitor` plays such a game, and its capital is the
+evidence that the line has drifted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from .base.randomness import draw_seed
+from .camera import PhotoCheck
+from .evidence import N_CHECK_BETS, N_SCORE_BETS, Evidence, Ranking, check_factors, score_factors
+from .images.digests import digest
+
+# Scores alone, and checks alone, must each bring this much more: their risks of a false alarm add up.
+_GAMES = 2
+_STREAM = 0x11E  # any number that nobody else spawns
+_FORMAT = "skpadim line monitor"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LineState:
+    """What a :class:`LineMonitor` knows after a photo.
+
+    Attributes
+    ----------
+    n_photos : int
+        Photos since the monitor began.
+    n_unreadable : int
+        Those without a score, which say nothing.
+    n_checked, n_unusual : int
+        Photos that came with a check, and those of them that are unusual.
+    evidence : float
+        That the line has drifted: about 1 or less while it has not. 1,000 is strong.
+    drifted : bool
+        Whether the evidence has reached ``alarm_at`` at any time.
+    first_alarm : int or None
+        After which photo it did, counted from 0.
+    noticed_by : {"scores", "checks"} or None
+        By what.
+    direction : {"higher", "lower"} or None
+        Whether scores are higher or lower than they were, if they noticed it.
+    """
+
+    n_photos: int = 0
+    n_unreadable: int = 0
+    n_checked: int = 0
+    n_unusual: int = 0
+    evidence: float = 1 / _GAMES
+    drifted: bool = False
+    first_alarm: int | None = None
+    noticed_by: str | None = None
+    direction: str | None = None
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        counts = f"{self.n_photos} photos, {self.n_unreadable} unreadable"
+        if self.n_checked:
+            counts += f", {self.n_unusual} of {self.n_checked} checked are unusual"
+        if not self.drifted:
+            return f"no drift (evidence {self.evidence:.3g}; {counts})"
+        what = f"scores are {self.direction}" if self.direction else "too many photos look unusual"
+        return f"drift, noticed at photo {self.first_alarm}: {what} ({counts})"
+
+
+class LineMonitor:
+    """Watch a line photo by photo, and say when it has drifted.
+
+    Parameters
+    ----------
+    detector : estimator
+        Fitted, with ``loo_scores_``: a :class:`skpadim.PaDiMDetector`, or the last step of a Pipeline.
+    alarm_at : float, default=1000
+        Evidence at which the line has drifted. While nothing has changed it is ever reached, however long the
+        line runs, with a probability of at most ``1 / alarm_at``. More than 1.
+    tolerated : float, default=0.05
+        Share of photos that may be unusual to ``detector.check`` without that being drift. Well above the
+        ``false_alarm_rate`` of the check; in (0, 1).
+    reference : array-like of shape (n_photos,), optional
+        Anomaly scores of good photos that were not learned, to compare with first. Default: ``loo_scores_``.
+    random_state : int, RandomState instance or None, default=0
+        Decides the order of equal scores. The same number and photos give the same evidence.
+
+    Attributes
+    ----------
+    state : LineState
+
+    Notes
+    -----
+    A conformal test martingale (Vovk, Nouretdinov and Gammerman, "Testing exchangeability on-line", ICML
+    2003): the p-value of every score is its rank among all before it, those of the reference and of the line,
+    equal ones in random order. If all are exchangeable these p-values are independent and uniform, for ever.
+    p-values by a reference that never grows would not be: they share its sampling error, and alarm sooner or
+    later for nothing else. The bets are mixed over directions, sizes, and the moment of the change.
+
+    Leave-one-out scores come from fits with one photo less, and are only nearly exchangeable with new scores.
+    With a ``reference`` of photos held out, or an empty one, the guarantee is exact.
+
+    Checks are another game, which gains if more than ``tolerated`` of the photos are unusual. How they depend
+    on scores is no matter, as each game has half of the risk.
+
+    Scores are compared by their first five digits. So memory is bounded, at some MB, however many come.
+
+    References
+    ----------
+    .. [1] V. Vovk, I. Nouretdinov, A. Gammerman, "Testing exchangeability on-line", ICML, 2003.
+    .. [2] V. Vovk, "Testing randomness online", Statistical Science 36, 2021.
+    .. [3] J. Ville, "Étude critique de la notion de collectif", Gauthier-Villars, 1939.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skpadim import PatchGaussian
+    >>> from skpadim.monitoring import LineMonitor
+    >>> rng = np.random.default_rng(0)
+    >>> detector = PatchGaussian().fit(rng.normal(size=(100, 3)))
+    >>> monitor = LineMonitor(detector)
+    >>> monitor.update_many(-detector.score_samples(rng.normal(size=(300, 3)))).drifted
+    False
+    >>> print(monitor.update_many(-detector.score_samples(rng.normal(size=(50, 3)) * 2)))
+    drift, noticed at photo 314: scores are higher (350 photos, 0 unreadable)
+    """
+
+    def __init__(
+        self,
+        detector: Any,
+        *,
+        alarm_at: float = 1000.0,
+        tolerated: float = 0.05,
+        reference: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self._detector = _detector_digest(detector)
+        self.alarm_at = _number("alarm_at", alarm_at, 1.0, math.inf)
+        self.tolerated = _number("tolerated", tolerated, 0.0, 1.0)
+        scores = detector.loo_scores_ if reference is None else reference
+        self._reference = [_checked_score(score, "reference") for score in np.ravel(scores).tolist()]
+        if any(math.isnan(score) for score in self._reference):
+            raise ValueError("reference holds NaN, the score of a photo that cannot be read. Leave it out.")
+        self._seed = draw_seed(random_state)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, with the scores of the reference alone: after a repair, say.
+
+        The bound on false alarms is one per beginning.
+        """
+        self._ranking = Ranking(self._reference)
+        self._by_scores = Evidence(N_SCORE_BETS)
+        self._by_checks = Evidence(N_CHECK_BETS)
+        self.state = LineState()
+
+    def update(self, score: float, check: PhotoCheck | None = None) -> LineState:
+        """Take the next photo.
+
+        Parameters
+        ----------
+        score : float
+            Its anomaly score, ``-detector.score_samples``. NaN, a photo that cannot be read, is counted only.
+        check : PhotoCheck, optional
+            What ``detector.check`` says of it.
+
+        Returns
+        -------
+        LineState
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the score is no number, negative or infinite, or the check none; the photo is not taken.
+        """
+        score = _checked_score(score, "score")
+        if check is not None and not isinstance(check, PhotoCheck):
+            raise TypeError(f"check={check!r} must be a PhotoCheck, as detector.check(X) returns, or None.")
+        is_readable = not math.isnan(score)
+        if is_readable:
+            tie = np.random.default_rng([_STREAM, self._seed, self._by_scores.n_photos]).random()
+            self._by_scores.update(score_factors(self._ranking.p_value(score, tie)))
+        if check is not None:
+            self._by_checks.update(check_factors(not check.ok, self.tolerated))
+        self.state = self._next_state(is_readable, check)
+        return self.state
+
+    def update_many(self, scores: ArrayLike, checks: Sequence[PhotoCheck] | None = None) -> LineState:
+        """Take several photos, in their order.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_photos,)
+            ``-detector.score_samples(X)``.
+        checks : sequence of PhotoCheck, optional
+            ``detector.check(X)`` of the same X.
+
+        Returns
+        -------
+        LineState
+            After the last.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of `update`, or if a check is of no photo among them; none is taken.
+        """
+        if np.ndim(scores) != 1:
+            raise ValueError(f"scores must have shape (n_photos,), got {np.shape(scores)}.")
+        taken = [_checked_score(score, f"scores[{n}]") for n, score in enumerate(np.asarray(scores).tolist())]
+        by_index = {check.index: check for check in checks or ()}
+        strangers = sorted(by_index.keys() - set(range(len(taken))))
+        if strangers:
+            raise ValueError(
+                f"checks are of photo {strangers[0]}, but there are {len(taken)} scores. Pass the checks "
+                "and the scores of the same X."
+            )
+        for index, score in enumerate(taken):
+            self.update(score, by_index.get(index))
+        return self.state
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything into a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        ranking = self._ranking
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "detector": self._detector,
+            "alarm_at": self.alarm_at,
+            "tolerated": self.tolerated,
+            "seed": self._seed,
+            "reference": self._reference,
+            "state": asdict(self.state),
+            "values": ranking.values.tolist(),
+            "counts": ranking.counts.tolist(),
+            "by_scores": [self._by_scores.n_photos, *self._by_scores.log_capital.tolist()],
+            "by_checks": [self._by_checks.n_photos, *self._by_checks.log_capital.tolist()],
+        }
+        _write_whole(Path(path), json.dumps(content))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], detector: Any) -> Self:
+        """Go on where a saved monitor stood.
+
+        Parameters
+        ----------
+        path : str or path
+        detector : estimator
+            The same as then.
+
+        Returns
+        -------
+        LineMonitor
+
+        Raises
+        ------
+        ValueError
+            If the file is no monitor's, of a newer version, or of another detector.
+        """
+        content = _read(path)
+        if content["detector"] != _detector_digest(detector):
+            raise ValueError(
+                f"{os.fspath(path)!r} is of a line that another detector watched: its leave-one-out scores "
+                "differ. Load the detector of that line, or begin anew with LineMonitor(detector)."
+            )
+        monitor = cls(
+            detector,
+            alarm_at=content["alarm_at"],
+            tolerated=content["tolerated"],
+            reference=content["reference"],
+            random_state=content["seed"],
+        )
+        monitor.state = LineState(**content["state"])
+        monitor._ranking.values = np.array(content["values"], dtype=np.float64)
+        monitor._ranking.counts = np.array(content["counts"], dtype=np.int64)
+        for evidence, name in ((monitor._by_scores, "by_scores"), (monitor._by_checks, "by_checks")):
+            evidence.n_photos, *capital = content[name]
+            evidence.log_capital = np.array(capital, dtype=np.float64)
+        return monitor
+
+    def _next_state(self, is_readable: bool, check: PhotoCheck | None) -> LineState:
+        before = self.state
+        totals = {"scores": float(self._by_scores.log_total), "checks": float(self._by_checks.log_total)}
+        noticed_by = max(totals, key=totals.__getitem__)
+        # Capped: JSON knows no infinity.
+        evidence = math.exp(min(totals[noticed_by], 700.0)) / _GAMES
+        alarm = (before.first_alarm, before.noticed_by, before.direction)
+        if not before.drifted and evidence >= self.alarm_at:
+            higher, lower = np.split(self._by_scores.log_capital, 2)
+            direction = "higher" if higher.max() > lower.max() else "lower"
+            alarm = (before.n_photos, noticed_by, direction if noticed_by == "scores" else None)
+        return LineState(
+            before.n_photos + 1,
+            before.n_unreadable + (not is_readable),
+            before.n_checked + (check is not None),
+            before.n_unusual + (check is not None and not check.ok),
+            evidence,
+            alarm[0] is not None,
+            *alarm,
+        )
+
+
+def _detector_digest(detector: Any) -> str:
+    check_is_fitted(detector)
+    if not hasattr(detector, "loo_scores_"):
+        raise TypeError(
+            f"detector={type(detector).__name__} has no loo_scores_: pass a fitted PaDiMDetector, or the "
+            "last step of a Pipeline of its steps."
+        )
+    return digest(detector.loo_scores_)
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} must be a number.")
+    if not low < float(value) < high:
+        raise ValueError(f"{name}={value!r} must be in ({low:g}, {high:g}).")
+    return float(value)
+
+
+def _checked_score(score: Any, name: str) -> float:
+    if not isinstance(score, Real) or isinstance(score, bool | np.bool_):
+        raise TypeError(f"{name}={score!r} must be a number, the anomaly score of a photo.")
+    if score < 0 or math.isinf(score):
+        raise ValueError(
+            f"{name}={score!r} must be finite and at least 0: anomaly scores are -detector.score_samples(X), "
+            "higher = more anomalous."
+        )
+    return float(score)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of a file that `LineMonitor.save` wrote."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} is no file of a LineMonitor: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ValueError(f"{os.fspath(path)!r} is no file of a LineMonitor.")
+    if content["version"] > _VERSION:
+        raise ValueError(
+            f"{os.fspath(path)!r} has version {content['version']}, and this skpadim reads up to {_VERSION}. "
+            "Use the skpadim that wrote it, or a newer one."
+        )
+    return content
