@@ -1,7 +1,8 @@
 """A line that watches itself: how often in vain, and how soon when the camera fails?
 
-Good photos are split at random into those to learn from and those of the line; no photo is seen twice. Drawn
-photos for long lines of good ones and for defects, real ones for failures, and drawn scores for the bound itself.
+Good photos are split at random into those to learn from and those of the line; no photo is seen twice.
+Drawn photos for long lines of good ones and for defects, real ones for failures, and drawn scores for the
+bound itself.
 
     python benchmarks/monitoring.py --data DIR --output docs/results/monitoring.md
 
@@ -89,8 +90,8 @@ def on_drawn_photos(memory):
             if n_learned == CALIBRATION:
                 of_defects = -detector.score_samples(defective)
                 for share, alarms in defects.items():
-                    mixed, places = scores.copy(), rng.random(LINE) < share
-                    mixed[places] = rng.permutation(of_defects)[: places.sum()]
+                    mixed, places = scores.copy(), rng.permutation(LINE)[: round(share * LINE)]
+                    mixed[places] = rng.permutation(of_defects)[: len(places)]
                     alarms.append(watch(detector, mixed)[0])
             print("drawn", n_learned, seed, runs[-1], flush=True)
         good.append((n_learned, runs, np.mean(p_values)))
@@ -189,20 +190,20 @@ def page(bound, delays, good, defects, failures, n_tiles) -> str:
             "",
             "## Failures of a camera, on real photos",
             "",
-            f"Magnetic tiles (Huang, Qiu, Yuan, 2018): all {n_tiles} good photos, split {SPLITS} times at random, "
-            f"{n_tiles // 2} to learn from with the default detector, {n_line} for the line. No photo is in both, "
-            f"and none comes twice. The first {BEFORE} of the line are as they are, and all others as a failing "
-            "camera would take them. How many failed photos it takes until the drift is noticed: median, and the "
-            "most in any split.",
+            f"Magnetic tiles (Huang, Qiu, Yuan, 2018): all {n_tiles} good photos, split {SPLITS} times at "
+            f"random, {n_tiles // 2} to learn from with the default detector, {n_line} for the line. No "
+            f"photo is in both, and none comes twice. The first {BEFORE} of the line are as they are, and "
+            "all others as a failing camera would take them. How many failed photos it takes until the drift is "
+            "noticed: median, and the most in any split.",
             "",
             *failure_tables(failures, n_line - BEFORE),
             "",
             "## Good photos",
             "",
             f"So many good real photos there are not: these are drawn, {CALIBRATION + LINE} of them at "
-            f"{DRAWN_SIZE} px, split {SPLITS} times at random into photos to learn from and a line of {LINE:,}. "
-            "The mean p-value by the leave-one-out scores would be 0.5 if new scores were exchangeable with "
-            "these. More than that, and new scores are lower.",
+            f"{DRAWN_SIZE} px, split {SPLITS} times at random into photos to learn from and a line of "
+            f"{LINE:,}. The mean p-value by the leave-one-out scores would be 0.5 if new scores were "
+            "exchangeable with these. More than that, and new scores are lower.",
             "",
             *good_table(good),
             "",
@@ -216,8 +217,9 @@ def page(bound, delays, good, defects, failures, n_tiles) -> str:
             "## The bound, and how soon",
             "",
             f"Scores drawn from one distribution: {CALIBRATION} for the fit, {LONG:,} for the line, {RUNS} "
-            "lines. Share of lines in which the evidence by scores ever reaches a level, by p-values that rank "
-            "among all scores before (what `LineMonitor` does) and by those that rank among the fit's alone:",
+            "lines. Share of lines in which the evidence by scores ever reaches a level, by p-values that "
+            "rank among all scores before (what `LineMonitor` does) and by those that rank among the fit's "
+            "alone:",
             "",
             *pages.table(
                 ["ranked among", *(f"{level:,}" for level in LEVELS)],

@@ -180,7 +180,7 @@ def camera_ranges(statistics: ArrayLike, false_alarm_rate: float = 0.01) -> NDAr
     ordered = np.sort(values, axis=0)
     deviations = np.sort(_deviations_left_out(values, ordered))
     # Never narrower than where all but the outermost lie, however alike the photos are.
-    reach = max(1.0, deviations[-_n_beyond(len(values), false_alarm_rate)])
+    reach = max(1.0, deviations[-n_beyond(len(values), false_alarm_rate)])
     middle, below, above = _middle_and_units(ordered.__getitem__, len(ordered), ordered)
     low, high = middle - reach * below, middle + reach * above
     return np.column_stack([_in_own_units(low) * (1 - _ROUNDING), _in_own_units(high) * (1 + _ROUNDING)])
@@ -209,7 +209,7 @@ def score_range(loo_scores: NDArray[np.float64], false_alarm_rate: float = 0.01)
     >>> score_range(np.arange(1.0, 20.0), 0.1)
     (2.0, inf)
     """
-    return float(np.sort(loo_scores)[_n_beyond(len(loo_scores), false_alarm_rate) - 1]), np.inf
+    return float(np.sort(loo_scores)[n_beyond(len(loo_scores), false_alarm_rate) - 1]), np.inf
 
 
 def check_photos(
@@ -324,9 +324,22 @@ def _deviations_left_out(values: NDArray[np.float64], ordered: NDArray[np.float6
     return (np.abs(differences) / np.where(units > 0, units, 1.0)).max(axis=1)
 
 
-def _n_beyond(n: int, false_alarm_rate: float) -> int:
-    """Return the largest k for which k / (n + 1) is at most the rate, or 1."""
+def n_beyond(n: int, false_alarm_rate: float) -> int:
+    """Return the largest k for which k / (n + 1) is at most the rate, or 1.
+
+    The next photo after n good ones deviates more than the k-th of them with probability ``k / (n + 1)``.
+
+    Parameters
+    ----------
+    n : int
+    false_alarm_rate : float
+        In (0, 1).
+
+    Returns
+    -------
+    int
+    """
     if not isinstance(false_alarm_rate, Real) or not 0 < false_alarm_rate < 1:
         raise ValueError(f"false_alarm_rate must be in (0, 1), got {false_alarm_rate!r}.")
-    n_beyond = round(false_alarm_rate * (n + 1))
-    return max(1, n_beyond - (n_beyond / (n + 1) > false_alarm_rate))
+    k = round(false_alarm_rate * (n + 1))
+    return max(1, k - (k / (n + 1) > false_alarm_rate))

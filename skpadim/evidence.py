@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 # Bets that the line has moved: densities b (1 - p)^(b - 1) and b p^(b - 1) of the p-value. The first gains
 # slowly by small changes, the last 8-fold a photo by large ones. None gains more: a lone defect is no drift.
 _BETS = np.array([1.5, 3.0, 8.0])
-# Bets on the share of unusual photos: this much of the way from what is tolerated to all of them.
+# Bets on the share of unusual photos: this much of the way from what is expected to all of them.
 _SHARES = np.array([0.1, 0.5, 0.9])
 N_SCORE_BETS, N_CHECK_BETS = 2 * len(_BETS), len(_SHARES)
 # Significant digits of a score: what memory holds is bounded, and equal scores are ranked at random.
@@ -97,10 +97,26 @@ def score_factors(p_values: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate(gains, axis=-1)
 
 
-def check_factors(is_unusual: bool, tolerated: float) -> NDArray[np.float64]:
-    """Return the logarithms (3,) of what the bets gain that more photos are unusual than is tolerated."""
-    shares = tolerated + (1 - tolerated) * _SHARES
-    return np.log(shares / tolerated) if is_unusual else np.log((1 - shares) / (1 - tolerated))
+def check_factors(is_unusual: bool, expected: float) -> NDArray[np.float64]:
+    """Return the logarithms of what the bets gain that more photos are unusual than is expected.
+
+    Parameters
+    ----------
+    is_unusual : bool
+    expected : float
+        Probability of an unusual photo, or more than it, if nothing has changed; in (0, 1).
+
+    Returns
+    -------
+    ndarray of shape (3,)
+
+    Examples
+    --------
+    >>> np.exp(check_factors(True, 0.1)).round(3)
+    array([1.9, 5.5, 9.1])
+    """
+    shares = expected + (1 - expected) * _SHARES
+    return np.log(shares / expected) if is_unusual else np.log((1 - shares) / (1 - expected))
 
 
 class Ranking:

@@ -1,4 +1,4 @@
-"""Has the line drifted? Evidence that grows photo by photo, and false alarms are bounded in runs of any length.
+"""Has the line drifted? Evidence grows photo by photo, and false alarms are bounded in runs of any length.
 
 Every new score is ranked among all scores before it: those of the fit, and those of the line. As long as
 nothing has changed, that is, the scores are exchangeable, these ranks are independent and uniform, and no
@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .base.randomness import draw_seed
-from .camera import PhotoCheck
+from .camera import PhotoCheck, n_beyond
 from .evidence import N_CHECK_BETS, N_SCORE_BETS, Evidence, Ranking, check_factors, score_factors
 from .images.digests import digest
 
@@ -45,7 +45,7 @@ class LineState:
     n_unreadable : int
         Those without a score, which say nothing.
     n_checked, n_unusual : int
-        Photos that came with a check, and those of them that are unusual.
+        Photos that came with a check, and those of them that look unusual, whatever their score.
     evidence : float
         That the line has drifted: about 1 or less while it has not. 1,000 is strong.
     drifted : bool
@@ -72,7 +72,7 @@ class LineState:
         """Say it in words."""
         counts = f"{self.n_photos} photos, {self.n_unreadable} unreadable"
         if self.n_checked:
-            counts += f", {self.n_unusual} of {self.n_checked} checked are unusual"
+            counts += f", {self.n_unusual} of {self.n_checked} checked look unusual"
         if not self.drifted:
             return f"no drift (evidence {self.evidence:.3g}; {counts})"
         what = f"scores are {self.direction}" if self.direction else "too many photos look unusual"
@@ -89,9 +89,8 @@ class LineMonitor:
     alarm_at : float, default=1000
         Evidence at which the line has drifted. While nothing has changed it is ever reached, however long the
         line runs, with a probability of at most ``1 / alarm_at``. More than 1.
-    tolerated : float, default=0.05
-        Share of photos that may be unusual to ``detector.check`` without that being drift. Well above the
-        ``false_alarm_rate`` of the check; in (0, 1).
+    check_rate : float, default=0.01
+        The ``false_alarm_rate`` that was passed to ``detector.check``; in (0, 1).
     reference : array-like of shape (n_photos,), optional
         Anomaly scores of good photos that were not learned, to compare with first. Default: ``loo_scores_``.
     random_state : int, RandomState instance or None, default=0
@@ -112,8 +111,10 @@ class LineMonitor:
     Leave-one-out scores come from fits with one photo less, and are only nearly exchangeable with new scores.
     With a ``reference`` of photos held out, or an empty one, the guarantee is exact.
 
-    Checks are another game, which gains if more than ``tolerated`` of the photos are unusual. How they depend
-    on scores is no matter, as each game has half of the risk.
+    Checks are another game, about what photos look like. Their ranges end at the k-th largest deviation of n
+    photos of the fit. After m photos of the line, u of them outside, the next is so with a probability of
+    ``(k + u) / (n + m + 1)`` at most, if all are exchangeable, and the game gains by more. How scores and
+    checks depend on each other is no matter, as each game has half of the risk.
 
     Scores are compared by their first five digits. So memory is bounded, at some MB, however many come.
 
@@ -142,13 +143,14 @@ class LineMonitor:
         detector: Any,
         *,
         alarm_at: float = 1000.0,
-        tolerated: float = 0.05,
+        check_rate: float = 0.01,
         reference: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self._detector = _detector_digest(detector)
         self.alarm_at = _number("alarm_at", alarm_at, 1.0, math.inf)
-        self.tolerated = _number("tolerated", tolerated, 0.0, 1.0)
+        self.check_rate = _number("check_rate", check_rate, 0.0, 1.0)
+        self._n_learned = len(getattr(detector, "photo_statistics_", ()))
         scores = detector.loo_scores_ if reference is None else reference
         self._reference = [_checked_score(score, "reference") for score in np.ravel(scores).tolist()]
         if any(math.isnan(score) for score in self._reference):
@@ -186,14 +188,14 @@ class LineMonitor:
             If the score is no number, negative or infinite, or the check none; the photo is not taken.
         """
         score = _checked_score(score, "score")
-        if check is not None and not isinstance(check, PhotoCheck):
-            raise TypeError(f"check={check!r} must be a PhotoCheck, as detector.check(X) returns, or None.")
+        if check is not None:
+            self._refuse_no_check(check)
         is_readable = not math.isnan(score)
         if is_readable:
             tie = np.random.default_rng([_STREAM, self._seed, self._by_scores.n_photos]).random()
             self._by_scores.update(score_factors(self._ranking.p_value(score, tie)))
         if check is not None:
-            self._by_checks.update(check_factors(not check.ok, self.tolerated))
+            self._by_checks.update(check_factors(_looks_unusual(check), self._expected_unusual()))
         self.state = self._next_state(is_readable, check)
         return self.state
 
@@ -244,7 +246,7 @@ class LineMonitor:
             "version": _VERSION,
             "detector": self._detector,
             "alarm_at": self.alarm_at,
-            "tolerated": self.tolerated,
+            "check_rate": self.check_rate,
             "seed": self._seed,
             "reference": self._reference,
             "state": asdict(self.state),
@@ -283,7 +285,7 @@ class LineMonitor:
         monitor = cls(
             detector,
             alarm_at=content["alarm_at"],
-            tolerated=content["tolerated"],
+            check_rate=content["check_rate"],
             reference=content["reference"],
             random_state=content["seed"],
         )
@@ -294,6 +296,17 @@ class LineMonitor:
             evidence.n_photos, *capital = content[name]
             evidence.log_capital = np.array(capital, dtype=np.float64)
         return monitor
+
+    def _refuse_no_check(self, check: Any) -> None:
+        if not isinstance(check, PhotoCheck):
+            raise TypeError(f"check={check!r} must be a PhotoCheck, as detector.check(X) returns, or None.")
+        if not self._n_learned:
+            raise ValueError("check: this detector did not learn what photos look like. Pass scores alone.")
+
+    def _expected_unusual(self) -> float:
+        """Return how probable it is that the next photo looks unusual, if nothing has changed."""
+        n_beyond_end = n_beyond(self._n_learned, self.check_rate) + self.state.n_unusual
+        return n_beyond_end / (self._n_learned + self.state.n_checked + 1)
 
     def _next_state(self, is_readable: bool, check: PhotoCheck | None) -> LineState:
         before = self.state
@@ -310,11 +323,16 @@ class LineMonitor:
             before.n_photos + 1,
             before.n_unreadable + (not is_readable),
             before.n_checked + (check is not None),
-            before.n_unusual + (check is not None and not check.ok),
+            before.n_unusual + (check is not None and _looks_unusual(check)),
             evidence,
             alarm[0] is not None,
             *alarm,
         )
+
+
+def _looks_unusual(check: PhotoCheck) -> bool:
+    """Tell whether anything but its score is unusual about a photo: scores are watched as such."""
+    return bool(check.outside.keys() - {"score"})
 
 
 def _detector_digest(detector: Any) -> str:
