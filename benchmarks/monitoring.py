@@ -193,8 +193,8 @@ def page(bound, delays, good, defects, failures, n_tiles) -> str:
             f"Magnetic tiles (Huang, Qiu, Yuan, 2018): all {n_tiles} good photos, split {SPLITS} times at "
             f"random, {n_tiles // 2} to learn from with the default detector, {n_line} for the line. No "
             f"photo is in both, and none comes twice. The first {BEFORE} of the line are as they are, and "
-            "all others as a failing camera would take them. How many failed photos it takes until the drift is "
-            "noticed: median, and the most in any split.",
+            "all others as a failing camera would take them. How many failed photos it takes until the drift "
+            "is noticed: median, and the most in any split.",
             "",
             *failure_tables(failures, n_line - BEFORE),
             "",

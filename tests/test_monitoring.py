@@ -162,9 +162,7 @@ def test_seed_and_order_decide(gaussian):
 
 
 def test_reference_is_the_leave_one_out_scores(gaussian):
-    new = -gaussian.score_samples(
-        np.random.default_rng(1).normal(size=(40, 3)) * np.linspace(1, 3, 40)[:, None]
-    )
+    new = 2 * gaussian.loo_scores_[:40]
     given = LineMonitor(gaussian, reference=gaussian.loo_scores_)
     assert LineMonitor(gaussian).update_many(new) == given.update_many(new)
     assert LineMonitor(gaussian, reference=[]).update_many(new) != given.state
