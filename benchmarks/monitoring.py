@@ -21,6 +21,7 @@ from camera import FAILURES
 from PIL import Image
 
 from skpadim import PaDiMDetector
+from skpadim.calibration import conformal_p_values
 from skpadim.datasets import load_inspection_folder, make_inspection_images
 from skpadim.evidence import N_SCORE_BETS, Evidence, Ranking, score_factors
 from skpadim.monitoring import LineMonitor
@@ -63,9 +64,9 @@ def scored(detector, X):
     return -detector.score_samples(X), detector.check(X)
 
 
-def watch(detector, scores, checks=None):
+def watch(detector, scores, checks=None, reference=None):
     """Return after which photo a monitor said drift, or None, and the largest evidence."""
-    monitor, largest = LineMonitor(detector), 0.0
+    monitor, largest = LineMonitor(detector, reference=reference), 0.0
     for index, score in enumerate(scores):
         largest = max(largest, monitor.update(score, checks and checks[index]).evidence)
     return monitor.state.first_alarm, largest
@@ -73,7 +74,7 @@ def watch(detector, scores, checks=None):
 
 def on_drawn_photos(memory):
     """Lines of 1,000 good drawn photos by how many are learned, and lines with defects."""
-    drawn = make_inspection_images(0, CALIBRATION + LINE, 400, image_size=DRAWN_SIZE, random_state=1)
+    drawn = make_inspection_images(0, 2 * CALIBRATION + LINE, 400, image_size=DRAWN_SIZE, random_state=1)
     is_good = drawn.y_test == 1
     photos, defective = drawn.X_test[is_good], drawn.X_test[~is_good]
     good, defects = [], {share: [] for share in (0.01, 0.05, 0.1, 0.2, 0.4)}
@@ -85,8 +86,15 @@ def on_drawn_photos(memory):
             detector = PaDiMDetector(image_size=DRAWN_SIZE, device="cpu", memory=memory)
             detector.fit(photos[order[:n_learned]])
             scores, checks = scored(detector, photos[order[-LINE:]])
-            runs.append((watch(detector, scores), watch(detector, scores, checks)))
-            p_values.append(detector.p_values(photos[order[-LINE:]]).mean())
+            held_out = -detector.score_samples(photos[order[n_learned : 2 * n_learned]])
+            runs.append(
+                (
+                    watch(detector, scores),
+                    watch(detector, scores, checks),
+                    watch(detector, scores, reference=held_out),
+                )
+            )
+            p_values.append(conformal_p_values(detector.loo_scores_, scores).mean())
             if n_learned == CALIBRATION:
                 of_defects = -detector.score_samples(defective)
                 for share, alarms in defects.items():
@@ -200,10 +208,12 @@ def page(bound, delays, good, defects, failures, n_tiles) -> str:
             "",
             "## Good photos",
             "",
-            f"So many good real photos there are not: these are drawn, {CALIBRATION + LINE} of them at "
+            f"So many good real photos there are not: these are drawn, {2 * CALIBRATION + LINE:,} of them at "
             f"{DRAWN_SIZE} px, split {SPLITS} times at random into photos to learn from and a line of "
             f"{LINE:,}. The mean p-value by the leave-one-out scores would be 0.5 if new scores were "
-            "exchangeable with these. More than that, and new scores are lower.",
+            "exchangeable with these. More than that, and new scores are lower. "
+            "In the columns of photos held out the reference are as many photos as were learned, which were "
+            "not.",
             "",
             *good_table(good),
             "",
@@ -258,8 +268,9 @@ def good_table(good):
             alarms, largest = zip(*column, strict=True)
             cells += [str(sum(alarm is not None for alarm in alarms)), f"{max(largest):.3g}"]
         rows.append([str(n_learned), *cells, f"{p_value:.3f}"])
-    head = ["learned", "alarms by scores", "largest evidence", "alarms with checks", "largest evidence"]
-    return pages.table([*head, "mean p-value"], rows)
+    kinds = ("scores", "scores and checks", "scores, photos held out")
+    head = [word for kind in kinds for word in (f"alarms: {kind}", "largest evidence")]
+    return pages.table(["learned", *head, "mean p-value"], rows)
 
 
 def defect_table(defects):

@@ -222,6 +222,8 @@ class LineMonitor:
         if np.ndim(scores) != 1:
             raise ValueError(f"scores must have shape (n_photos,), got {np.shape(scores)}.")
         taken = [_checked_score(score, f"scores[{n}]") for n, score in enumerate(np.asarray(scores).tolist())]
+        for check in checks or ():
+            self._refuse_no_check(check)
         by_index = {check.index: check for check in checks or ()}
         strangers = sorted(by_index.keys() - set(range(len(taken))))
         if strangers:

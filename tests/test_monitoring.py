@@ -267,6 +267,8 @@ def test_one_bad_score_among_many_takes_none(gaussian):
         monitor.update_many([[3.0, 1.0]])
     with pytest.raises(TypeError, match="check=False must be a PhotoCheck"):
         monitor.update(3.0, False)
+    with pytest.raises(TypeError, match="check=None must be a PhotoCheck"):
+        monitor.update_many([3.0, 3.0], [*checks([False]), None])
     assert monitor.state == LineState()
 
 
