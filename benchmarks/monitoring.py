@@ -23,7 +23,7 @@ from PIL import Image
 from skpadim import PaDiMDetector
 from skpadim.calibration import conformal_p_values
 from skpadim.datasets import load_inspection_folder, make_inspection_images
-from skpadim.evidence import N_SCORE_BETS, Evidence, Ranking, score_factors
+from skpadim.evidence import N_RANK_BETS, Evidence, Ranking, rank_factors
 from skpadim.monitoring import LineMonitor
 
 SPLITS = 20
@@ -160,8 +160,8 @@ def fixed_ranks(reference, line, rng):
 
 def totals(p_values):
     """Return the logarithm of the evidence by scores, (n_runs, n_photos)."""
-    evidence, found = Evidence(N_SCORE_BETS, (len(p_values),)), []
-    for factors in np.moveaxis(score_factors(p_values), 1, 0):
+    evidence, found = Evidence(N_RANK_BETS, (len(p_values),)), []
+    for factors in np.moveaxis(rank_factors(p_values), 1, 0):
         evidence.update(factors)
         found.append(evidence.log_total)
     return np.transpose(found)

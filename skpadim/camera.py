@@ -8,7 +8,7 @@ brightness, sharpness and size tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
@@ -123,10 +123,13 @@ class PhotoCheck:
         Index of the photo in `X`.
     outside : dict of str to Outside
         By name, of `LOOKED_AT` or "score", what lies outside of its range.
+    values : dict of str to float
+        All that was looked at, by name, whether outside or not.
     """
 
     index: int
     outside: dict[str, Outside]
+    values: dict[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -174,7 +177,7 @@ def camera_ranges(statistics: ArrayLike, false_alarm_rate: float = 0.01) -> NDAr
     >>> dict(zip(LOOKED_AT, camera_ranges(photos).round(2).tolist()))["brightness"]
     [0.49, 0.59]
     """
-    values = _comparable(_with_detail(statistics))
+    values = _comparable(with_detail(statistics))
     if len(values) < _FEWEST:
         raise ValueError(f"Found statistics of {len(values)} photo(s), but at least {_FEWEST} are needed.")
     ordered = np.sort(values, axis=0)
@@ -248,7 +251,7 @@ def check_photos(
     >>> print(failed)
     X[1]: brightness 0.1 (good photos: 0.4868 to 0.5945)
     """
-    values = _with_detail(statistics)
+    values = with_detail(statistics)
     names: tuple[str, ...] = LOOKED_AT
     if scores is not None:
         values, ranges = np.column_stack([values, scores]), np.vstack([ranges, score_range])
@@ -265,13 +268,24 @@ def check_photos(
                 names[column]: Outside(float(row[column]), *map(float, ranges[column]))
                 for column in np.flatnonzero(outside)
             },
+            dict(zip(names, row.tolist(), strict=True)),
         )
         for index, row, outside in zip(indices, values, is_outside, strict=True)
     ]
 
 
-def _with_detail(statistics: ArrayLike) -> NDArray[np.float64]:
-    """Append ``detail`` to statistics (n, 9)."""
+def with_detail(statistics: ArrayLike) -> NDArray[np.float64]:
+    """Append ``detail`` to statistics.
+
+    Parameters
+    ----------
+    statistics : array-like of shape (n_photos, 9)
+
+    Returns
+    -------
+    ndarray of shape (n_photos, 10)
+        By `LOOKED_AT`.
+    """
     rows = np.asarray(statistics, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(STATISTICS):
         raise ValueError(f"statistics must have shape (n_photos, {len(STATISTICS)}), got {rows.shape}.")

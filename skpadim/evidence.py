@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 _BETS = np.array([1.5, 3.0, 8.0])
 # Bets on the share of unusual photos: this much of the way from what is expected to all of them.
 _SHARES = np.array([0.1, 0.5, 0.9])
-N_SCORE_BETS, N_CHECK_BETS = 2 * len(_BETS), len(_SHARES)
+N_RANK_BETS, N_CHECK_BETS = 2 * len(_BETS), len(_SHARES)
 # Significant digits of a score: what memory holds is bounded, and equal scores are ranked at random.
 _DIGITS = 5
 
@@ -75,13 +75,13 @@ def _put_on(n: int) -> float:
     return math.log1p(1 / n) * _waiting(n - 1) * _waiting(n) if n > 1 else 1 - _waiting(1)
 
 
-def score_factors(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return the logarithms of what the bets on scores gain: that they are higher, then that they are lower.
+def rank_factors(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return the logarithms of what bets on ranks gain: that numbers are higher, then that they are lower.
 
     Parameters
     ----------
     p_values : array-like of shape (...)
-        Uniform if nothing has changed; small = the score is high.
+        Uniform if nothing has changed; small = the number is high.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def score_factors(p_values: ArrayLike) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> np.exp(score_factors(0.5)).round(3)
+    >>> np.exp(rank_factors(0.5)).round(3)
     array([1.061, 0.75 , 0.062, 1.061, 0.75 , 0.062])
     """
     p = np.clip(np.asarray(p_values, dtype=np.float64)[..., None], 1e-16, 1 - 1e-16)
@@ -150,6 +150,38 @@ class Ranking:
         self.counts[place] += 1
         n_as_high, n = self.counts[place:].sum(), self.counts.sum()
         return float((n_as_high - self.counts[place] + tie * self.counts[place]) / n)
+
+
+class RankGame:
+    """Bets on where the next number of a line stands among all before it.
+
+    Parameters
+    ----------
+    reference : iterable of float
+        The numbers to compare with first.
+
+    Examples
+    --------
+    >>> game = RankGame(range(100))
+    >>> for _ in range(10):
+    ...     game.update(200.0, tie=0.5)
+    >>> bool(game.evidence.log_total > np.log(1000)), game.direction
+    (True, 'higher')
+    """
+
+    def __init__(self, reference: Iterable[float]) -> None:
+        self.ranking = Ranking(reference)
+        self.evidence = Evidence(N_RANK_BETS)
+
+    def update(self, value: float, tie: float) -> None:
+        """Take the next number; ``tie`` as of :meth:`Ranking.p_value`."""
+        self.evidence.update(rank_factors(self.ranking.p_value(value, tie)))
+
+    @property
+    def direction(self) -> str:
+        """Whether "higher" or "lower" has gained more."""
+        higher, lower = np.split(self.evidence.log_capital, 2)
+        return "higher" if higher.max() > lower.max() else "lower"
 
 
 def _rounded(score: float) -> float:

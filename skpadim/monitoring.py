@@ -1,9 +1,9 @@
 """Has the line drifted? Evidence grows photo by photo, and false alarms are bounded in runs of any length.
 
-Every new score is ranked among all scores before it: those of the fit, and those of the line. As long as
-nothing has changed, that is, the scores are exchangeable, these ranks are independent and uniform, and no
-game that bets on them makes anybody rich. :class:`LineMonitor` plays such a game, and its capital is the
-evidence that the line has drifted.
+Every new score is ranked among all scores before it: those of the fit, and those of the line; so is what the
+photo looks like. As long as nothing has changed, that is, photos are exchangeable, the ranks are independent
+and uniform, and no game that bets on them makes anybody rich. :class:`LineMonitor` plays such games, and
+their capital is the evidence that the line has drifted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
 from pathlib import Path
@@ -23,12 +23,13 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .base.randomness import draw_seed
-from .camera import PhotoCheck, n_beyond
-from .evidence import N_CHECK_BETS, N_SCORE_BETS, Evidence, Ranking, check_factors, score_factors
+from .camera import LOOKED_AT, PhotoCheck, n_beyond, with_detail
+from .evidence import N_CHECK_BETS, Evidence, RankGame, check_factors
 from .images.digests import digest
 
-# Scores alone, and checks alone, must each bring this much more: their risks of a false alarm add up.
-_GAMES = 2
+# Part of the risk of a false alarm, which adds up, that the game on scores has. All others share the rest.
+_RISK_OF_SCORES = 0.5
+_SCORE, _CHECK = "score", "check"
 _STREAM = 0x11E  # any number that nobody else spawns
 _FORMAT = "skpadim line monitor"
 _VERSION = 1
@@ -52,17 +53,18 @@ class LineState:
         Whether the evidence has reached ``alarm_at`` at any time.
     first_alarm : int or None
         After which photo it did, counted from 0.
-    noticed_by : {"scores", "checks"} or None
-        By what.
+    noticed_by : str or None
+        What has changed: "score", a name of `skpadim.camera.LOOKED_AT`, such as "brightness", or "check":
+        more photos look unusual, one way or another.
     direction : {"higher", "lower"} or None
-        Whether scores are higher or lower than they were, if they noticed it.
+        Whether it is higher or lower than it was; None of "check".
     """
 
     n_photos: int = 0
     n_unreadable: int = 0
     n_checked: int = 0
     n_unusual: int = 0
-    evidence: float = 1 / _GAMES
+    evidence: float = _RISK_OF_SCORES
     drifted: bool = False
     first_alarm: int | None = None
     noticed_by: str | None = None
@@ -75,7 +77,7 @@ class LineState:
             counts += f", {self.n_unusual} of {self.n_checked} checked look unusual"
         if not self.drifted:
             return f"no drift (evidence {self.evidence:.3g}; {counts})"
-        what = f"scores are {self.direction}" if self.direction else "too many photos look unusual"
+        what = f"{self.noticed_by} is {self.direction}" if self.direction else "too many photos look unusual"
         return f"drift, noticed at photo {self.first_alarm}: {what} ({counts})"
 
 
@@ -111,10 +113,11 @@ class LineMonitor:
     Leave-one-out scores come from fits with one photo less, and are only nearly exchangeable with new scores.
     With a ``reference`` of photos held out, or an empty one, the guarantee is exact.
 
-    Checks are another game, about what photos look like. Their ranges end at the k-th largest deviation of n
-    photos of the fit. After m photos of the line, u of them outside, the next is so with a probability of
-    ``(k + u) / (n + m + 1)`` at most, if all are exchangeable, and the game gains by more. How scores and
-    checks depend on each other is no matter, as each game has half of the risk.
+    What photos look like makes other games. Each number that `check` looks at is ranked as scores are, among
+    those of photos of the fit: no fit is between them, and the guarantee is exact. And the ranges of `check`
+    end at the k-th largest deviation of n photos: after m of the line, u of them outside, the next is so with
+    a probability of ``(k + u) / (n + m + 1)`` at most, and a game gains by more. Scores have half of the
+    risk of a false alarm, and all others share the rest: how they depend on each other is no matter.
 
     Scores are compared by their first five digits. So memory is bounded, at some MB, however many come.
 
@@ -135,7 +138,7 @@ class LineMonitor:
     >>> monitor.update_many(-detector.score_samples(rng.normal(size=(300, 3)))).drifted
     False
     >>> print(monitor.update_many(-detector.score_samples(rng.normal(size=(50, 3)) * 2)))
-    drift, noticed at photo 314: scores are higher (350 photos, 0 unreadable)
+    drift, noticed at photo 314: score is higher (350 photos, 0 unreadable)
     """
 
     def __init__(
@@ -150,7 +153,8 @@ class LineMonitor:
         self._detector = _detector_digest(detector)
         self.alarm_at = _number("alarm_at", alarm_at, 1.0, math.inf)
         self.check_rate = _number("check_rate", check_rate, 0.0, 1.0)
-        self._n_learned = len(getattr(detector, "photo_statistics_", ()))
+        learned = getattr(detector, "photo_statistics_", None)
+        self._looks = [] if learned is None else with_detail(learned).T.tolist()
         scores = detector.loo_scores_ if reference is None else reference
         self._reference = [_checked_score(score, "reference") for score in np.ravel(scores).tolist()]
         if any(math.isnan(score) for score in self._reference):
@@ -163,8 +167,9 @@ class LineMonitor:
 
         The bound on false alarms is one per beginning.
         """
-        self._ranking = Ranking(self._reference)
-        self._by_scores = Evidence(N_SCORE_BETS)
+        looks = dict(zip(LOOKED_AT, self._looks, strict=False))
+        references = {_SCORE: self._reference} | looks
+        self._games = {name: RankGame(numbers) for name, numbers in references.items()}
         self._by_checks = Evidence(N_CHECK_BETS)
         self.state = LineState()
 
@@ -192,10 +197,9 @@ class LineMonitor:
             self._refuse_no_check(check)
         is_readable = not math.isnan(score)
         if is_readable:
-            tie = np.random.default_rng([_STREAM, self._seed, self._by_scores.n_photos]).random()
-            self._by_scores.update(score_factors(self._ranking.p_value(score, tie)))
-        if check is not None:
-            self._by_checks.update(check_factors(_looks_unusual(check), self._expected_unusual()))
+            self._play({} if check is None else check.values, score)
+            if check is not None:
+                self._by_checks.update(check_factors(_looks_unusual(check), self._expected_unusual()))
         self.state = self._next_state(is_readable, check)
         return self.state
 
@@ -242,7 +246,6 @@ class LineMonitor:
         ----------
         path : str or path
         """
-        ranking = self._ranking
         content = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -252,10 +255,12 @@ class LineMonitor:
             "seed": self._seed,
             "reference": self._reference,
             "state": asdict(self.state),
-            "values": ranking.values.tolist(),
-            "counts": ranking.counts.tolist(),
-            "by_scores": [self._by_scores.n_photos, *self._by_scores.log_capital.tolist()],
-            "by_checks": [self._by_checks.n_photos, *self._by_checks.log_capital.tolist()],
+            "numbers": {name: game.ranking.values.tolist() for name, game in self._games.items()},
+            "counts": {name: game.ranking.counts.tolist() for name, game in self._games.items()},
+            "evidence": {
+                name: [evidence.n_photos, *evidence.log_capital.tolist()]
+                for name, evidence in self._evidence().items()
+            },
         }
         _write_whole(Path(path), json.dumps(content))
 
@@ -292,44 +297,65 @@ class LineMonitor:
             random_state=content["seed"],
         )
         monitor.state = LineState(**content["state"])
-        monitor._ranking.values = np.array(content["values"], dtype=np.float64)
-        monitor._ranking.counts = np.array(content["counts"], dtype=np.int64)
-        for evidence, name in ((monitor._by_scores, "by_scores"), (monitor._by_checks, "by_checks")):
-            evidence.n_photos, *capital = content[name]
+        for name, game in monitor._games.items():
+            game.ranking.values = np.array(content["numbers"][name], dtype=np.float64)
+            game.ranking.counts = np.array(content["counts"][name], dtype=np.int64)
+        for name, evidence in monitor._evidence().items():
+            evidence.n_photos, *capital = content["evidence"][name]
             evidence.log_capital = np.array(capital, dtype=np.float64)
         return monitor
 
     def _refuse_no_check(self, check: Any) -> None:
         if not isinstance(check, PhotoCheck):
             raise TypeError(f"check={check!r} must be a PhotoCheck, as detector.check(X) returns, or None.")
-        if not self._n_learned:
+        if not self._looks:
             raise ValueError("check: this detector did not learn what photos look like. Pass scores alone.")
+
+    def _play(self, looks: Mapping[str, float], score: float) -> None:
+        """Rank the score of a photo, and what it looks like, among all before."""
+        n_readable = self.state.n_photos - self.state.n_unreadable
+        ties = np.random.default_rng([_STREAM, self._seed, n_readable]).random(len(self._games))
+        numbers = {**looks, _SCORE: score}
+        for (name, game), tie in zip(self._games.items(), ties.tolist(), strict=True):
+            if not math.isnan(numbers.get(name, math.nan)):
+                game.update(numbers[name], tie)
+
+    def _evidence(self) -> dict[str, Evidence]:
+        """Return the evidence of all games, by name."""
+        return {**{name: game.evidence for name, game in self._games.items()}, _CHECK: self._by_checks}
 
     def _expected_unusual(self) -> float:
         """Return how probable it is that the next photo looks unusual, if nothing has changed."""
-        n_beyond_end = n_beyond(self._n_learned, self.check_rate) + self.state.n_unusual
-        return n_beyond_end / (self._n_learned + self.state.n_checked + 1)
+        n_learned = len(self._looks[0])
+        n_beyond_end = n_beyond(n_learned, self.check_rate) + self.state.n_unusual
+        return n_beyond_end / (n_learned + self.state.n_checked + 1)
 
     def _next_state(self, is_readable: bool, check: PhotoCheck | None) -> LineState:
         before = self.state
-        totals = {"scores": float(self._by_scores.log_total), "checks": float(self._by_checks.log_total)}
-        noticed_by = max(totals, key=totals.__getitem__)
+        found = self._evidence()
+        totals = {name: math.log(_risk(name)) + float(game.log_total) for name, game in found.items()}
+        strongest = max(totals, key=totals.__getitem__)
         # Capped: JSON knows no infinity.
-        evidence = math.exp(min(totals[noticed_by], 700.0)) / _GAMES
+        evidence = math.exp(min(totals[strongest], 700.0))
         alarm = (before.first_alarm, before.noticed_by, before.direction)
         if not before.drifted and evidence >= self.alarm_at:
-            higher, lower = np.split(self._by_scores.log_capital, 2)
-            direction = "higher" if higher.max() > lower.max() else "lower"
-            alarm = (before.n_photos, noticed_by, direction if noticed_by == "scores" else None)
+            direction = None if strongest == _CHECK else self._games[strongest].direction
+            alarm = (before.n_photos, strongest, direction)
+        is_checked = is_readable and check is not None
         return LineState(
             before.n_photos + 1,
             before.n_unreadable + (not is_readable),
-            before.n_checked + (check is not None),
-            before.n_unusual + (check is not None and _looks_unusual(check)),
+            before.n_checked + is_checked,
+            before.n_unusual + (check is not None and is_checked and _looks_unusual(check)),
             evidence,
             alarm[0] is not None,
             *alarm,
         )
+
+
+def _risk(name: str) -> float:
+    """Return the part of the risk of a false alarm that a game has."""
+    return _RISK_OF_SCORES if name == _SCORE else (1 - _RISK_OF_SCORES) / (len(LOOKED_AT) + 1)
 
 
 def _looks_unusual(check: PhotoCheck) -> bool:

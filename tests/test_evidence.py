@@ -12,11 +12,12 @@ from scipy.stats import bernoulli, beta, kstest
 
 from skpadim.evidence import (
     N_CHECK_BETS,
-    N_SCORE_BETS,
+    N_RANK_BETS,
     Evidence,
+    RankGame,
     Ranking,
     check_factors,
-    score_factors,
+    rank_factors,
 )
 
 DENSITIES = [beta(1, b) for b in (1.5, 3, 8)] + [beta(b, 1) for b in (1.5, 3, 8)]
@@ -51,13 +52,13 @@ def test_lines_side_by_side_are_lines_of_their_own():
     assert_allclose(together.log_total, [line.log_total for line in alone])
 
 
-def test_bets_on_scores_are_densities():
+def test_bets_on_ranks_are_densities():
     p = np.linspace(0.001, 0.999, 7)
     expected = np.stack([density.pdf(p) for density in DENSITIES], axis=-1)
-    assert_allclose(np.exp(score_factors(p)), expected)
-    for bet in range(N_SCORE_BETS):
-        assert_allclose(quad(lambda q, bet=bet: np.exp(score_factors(q))[bet], 0, 1)[0], 1)
-    assert np.isfinite(score_factors([0.0, 1.0])).all()
+    assert_allclose(np.exp(rank_factors(p)), expected)
+    for bet in range(N_RANK_BETS):
+        assert_allclose(quad(lambda q, bet=bet: np.exp(rank_factors(q))[bet], 0, 1)[0], 1)
+    assert np.isfinite(rank_factors([0.0, 1.0])).all()
 
 
 @pytest.mark.parametrize("expected", [0.01, 0.05, 0.5])
@@ -75,9 +76,9 @@ def test_evidence_rarely_reaches_a_level_in_vain():
     """Ville's bound, at any of 1,500 photos, within the error of the simulation."""
     n_runs = 2000
     rng = np.random.default_rng(0)
-    evidence, largest = Evidence(N_SCORE_BETS, (n_runs,)), np.zeros(n_runs)
+    evidence, largest = Evidence(N_RANK_BETS, (n_runs,)), np.zeros(n_runs)
     for _ in range(1500):
-        evidence.update(score_factors(rng.random(n_runs)))
+        evidence.update(rank_factors(rng.random(n_runs)))
         largest = np.maximum(largest, evidence.log_total)
     for level in (5, 20, 100):
         share = np.mean(largest >= np.log(level))
@@ -87,12 +88,12 @@ def test_evidence_rarely_reaches_a_level_in_vain():
 def test_a_change_is_noticed_after_many_photos_nearly_as_soon_as_after_few():
     delays = []
     for before in (0, 20_000):
-        rng, evidence = np.random.default_rng(0), Evidence(N_SCORE_BETS)
+        rng, evidence = np.random.default_rng(0), Evidence(N_RANK_BETS)
         for _ in range(before):
-            evidence.update(score_factors(rng.random()))
+            evidence.update(rank_factors(rng.random()))
         begun = evidence.n_photos
         while evidence.log_total < np.log(1000):
-            evidence.update(score_factors(rng.uniform(0, 0.05)))
+            evidence.update(rank_factors(rng.uniform(0, 0.05)))
         delays.append(evidence.n_photos - begun)
     assert delays[0] < delays[1] < 4 * delays[0]
 
@@ -120,6 +121,16 @@ def test_p_values_of_exchangeable_scores_are_uniform_and_independent(digits):
         assert kstest(column, "uniform").pvalue > 0.001
     correlations = np.corrcoef(p_values, rowvar=False)[np.triu_indices(5, 1)]
     assert np.abs(correlations).max() < 4 / math.sqrt(4000)
+
+
+def test_a_game_of_ranks_is_bets_on_p_values():
+    numbers, ties = np.random.default_rng(0).gamma(4, size=(2, 60))
+    game, ranking, evidence = RankGame(numbers[:20]), Ranking(numbers[:20]), Evidence(N_RANK_BETS)
+    for number, tie in zip(numbers[20:] - 2, ties % 1, strict=False):
+        game.update(number, tie)
+        evidence.update(rank_factors(ranking.p_value(number, tie)))
+    assert game.evidence.log_total == evidence.log_total
+    assert game.direction == "lower"
 
 
 def test_memory_of_scores_is_bounded():
