@@ -229,7 +229,7 @@ def page(bound, delays, good, defects, failures, n_tiles) -> str:
             f"Scores drawn from one distribution: {CALIBRATION} for the fit, {LONG:,} for the line, {RUNS} "
             "lines. Share of lines in which the evidence by scores ever reaches a level, by p-values that "
             "rank among all scores before (what `LineMonitor` does) and by those that rank among the fit's "
-            "alone:",
+            f"alone. One line is {1 / RUNS:.1%}:",
             "",
             *pages.table(
                 ["ranked among", *(f"{level:,}" for level in LEVELS)],
