@@ -8,7 +8,7 @@ brightness, sharpness and size tell.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
@@ -123,10 +123,13 @@ class PhotoCheck:
         Index of the photo in `X`.
     outside : dict of str to Outside
         By name, of `LOOKED_AT` or "score", what lies outside of its range.
+    values : dict of str to float
+        All that was looked at, by name, whether outside or not.
     """
 
     index: int
     outside: dict[str, Outside]
+    values: dict[str, float] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -174,13 +177,13 @@ def camera_ranges(statistics: ArrayLike, false_alarm_rate: float = 0.01) -> NDAr
     >>> dict(zip(LOOKED_AT, camera_ranges(photos).round(2).tolist()))["brightness"]
     [0.49, 0.59]
     """
-    values = _comparable(_with_detail(statistics))
+    values = _comparable(with_detail(statistics))
     if len(values) < _FEWEST:
         raise ValueError(f"Found statistics of {len(values)} photo(s), but at least {_FEWEST} are needed.")
     ordered = np.sort(values, axis=0)
     deviations = np.sort(_deviations_left_out(values, ordered))
     # Never narrower than where all but the outermost lie, however alike the photos are.
-    reach = max(1.0, deviations[-_n_beyond(len(values), false_alarm_rate)])
+    reach = max(1.0, deviations[-n_beyond(len(values), false_alarm_rate)])
     middle, below, above = _middle_and_units(ordered.__getitem__, len(ordered), ordered)
     low, high = middle - reach * below, middle + reach * above
     return np.column_stack([_in_own_units(low) * (1 - _ROUNDING), _in_own_units(high) * (1 + _ROUNDING)])
@@ -209,7 +212,7 @@ def score_range(loo_scores: NDArray[np.float64], false_alarm_rate: float = 0.01)
     >>> score_range(np.arange(1.0, 20.0), 0.1)
     (2.0, inf)
     """
-    return float(np.sort(loo_scores)[_n_beyond(len(loo_scores), false_alarm_rate) - 1]), np.inf
+    return float(np.sort(loo_scores)[n_beyond(len(loo_scores), false_alarm_rate) - 1]), np.inf
 
 
 def check_photos(
@@ -248,7 +251,7 @@ def check_photos(
     >>> print(failed)
     X[1]: brightness 0.1 (good photos: 0.4868 to 0.5945)
     """
-    values = _with_detail(statistics)
+    values = with_detail(statistics)
     names: tuple[str, ...] = LOOKED_AT
     if scores is not None:
         values, ranges = np.column_stack([values, scores]), np.vstack([ranges, score_range])
@@ -265,6 +268,7 @@ def check_photos(
                 names[column]: Outside(float(row[column]), *map(float, ranges[column]))
                 for column in np.flatnonzero(outside)
             },
+            dict(zip(names, row.tolist(), strict=True)),
         )
         for index, row, outside in zip(indices, values, is_outside, strict=True)
     ]
@@ -297,8 +301,18 @@ class PhotoChecker:
         )
 
 
-def _with_detail(statistics: ArrayLike) -> NDArray[np.float64]:
-    """Append ``detail`` to statistics (n, 9)."""
+def with_detail(statistics: ArrayLike) -> NDArray[np.float64]:
+    """Append ``detail`` to statistics.
+
+    Parameters
+    ----------
+    statistics : array-like of shape (n_photos, 9)
+
+    Returns
+    -------
+    ndarray of shape (n_photos, 10)
+        By `LOOKED_AT`.
+    """
     rows = np.asarray(statistics, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != len(STATISTICS):
         raise ValueError(f"statistics must have shape (n_photos, {len(STATISTICS)}), got {rows.shape}.")
@@ -351,9 +365,22 @@ def _deviations_left_out(values: NDArray[np.float64], ordered: NDArray[np.float6
     return (np.abs(differences) / np.where(units > 0, units, 1.0)).max(axis=1)
 
 
-def _n_beyond(n: int, false_alarm_rate: float) -> int:
-    """Return the largest k for which k / (n + 1) is at most the rate, or 1."""
+def n_beyond(n: int, false_alarm_rate: float) -> int:
+    """Return the largest k for which k / (n + 1) is at most the rate, or 1.
+
+    The next photo after n good ones deviates more than the k-th of them with probability ``k / (n + 1)``.
+
+    Parameters
+    ----------
+    n : int
+    false_alarm_rate : float
+        In (0, 1).
+
+    Returns
+    -------
+    int
+    """
     if not isinstance(false_alarm_rate, Real) or not 0 < false_alarm_rate < 1:
         raise ValueError(f"false_alarm_rate must be in (0, 1), got {false_alarm_rate!r}.")
-    n_beyond = round(false_alarm_rate * (n + 1))
-    return max(1, n_beyond - (n_beyond / (n + 1) > false_alarm_rate))
+    k = round(false_alarm_rate * (n + 1))
+    return max(1, k - (k / (n + 1) > false_alarm_rate))

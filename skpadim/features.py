@@ -6,7 +6,7 @@ import functools
 import copy
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -31,9 +31,11 @@ from .images.ignore import ignored_window
 from .images.scales import ValueRange
 from .memory.store import FeatureStore, built_once, store_folder
 from .needs import Plan
-from .network.backbones import Backbone, backbone_identity, build_backbone, rebuild_trunk
+from .network.backbones import TIMM, Backbone, backbone_identity, build_backbone, rebuild_trunk
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .network.normalisation import IMAGENET, Normalisation
+from .network.sharing import at_work_once
+from .network.weights import StateArrays
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
 
@@ -104,6 +106,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         The backbone of the fit.
     trunk_arrays_ : dict of str to ndarray
         The weights of a network by name, up to the deepest layer. Empty for a module, which holds its own.
+    trunk_graph_ : str or None
+        What the network computes, as JSON, so that a loaded estimator needs neither torchvision nor tracing.
+        None for a module, a network of timm, and the few of torchvision that hold more than torch's modules.
     normalisation_ : tuple
         Mean and standard deviation per channel, and the interpolation that images are resized with.
     layer_names_ : tuple of str
@@ -147,8 +152,9 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
     }
 
     _rebuilt = ("_extractor",)
-    #: Files of earlier versions have none.
+    #: Files of earlier versions have neither.
     ignored_: NDArray[np.bool_] | None = None
+    trunk_graph_: str | None = None
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -218,13 +224,13 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             key = (self.layers, self.normalisation, self.input_size_, self.precision, self.device)
             built = built_once(digest(self._identity, *key), build)
         self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
-        self.trunk_arrays_ = dict(built.backbone.arrays)
+        self.trunk_graph_ = built.backbone.graph
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
         self.ignored_ = (
             None if self.ignore is None else ignored_window(self.ignore, self.resized_size_, self.input_size_)
         )
-        self._extractor = built.extractor
+        self._take(dict(built.backbone.arrays), lambda: built.extractor)
         return self
 
     def _check_identity(self, seed: int) -> str | None:
@@ -501,9 +507,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         """Return the network at work, built again from its arrays where a file was loaded."""
         with NETWORK_LOCK:
             if not hasattr(self, "_extractor"):
-                layers = self.layer_names_
-                trunk = rebuild_trunk(self.backbone_, self.trunk_arrays_, layers, self.input_size_)
-                self._extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
+                self._take(self.trunk_arrays_, self._rebuilt_at_work)
             return self._extractor
 
     def trunk_copy(self) -> nn.Module:
@@ -511,6 +515,22 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         trunk = self._fitted_extractor().trunk
         with NETWORK_LOCK:
             return copy.deepcopy(trunk).to("cpu", torch.float32)
+
+    def _rebuilt_at_work(self) -> FeatureExtractor:
+        layers, arrays = self.layer_names_, self.trunk_arrays_
+        trunk = rebuild_trunk(self.backbone_, arrays, layers, self.input_size_, self.trunk_graph_)
+        return self._at_work(trunk, layers, Normalisation(*self.normalisation_))
+
+    def _take(self, arrays: StateArrays, build: Callable[[], FeatureExtractor]) -> None:
+        """Take a network at work and its weights from those in this process, or else add them to these."""
+        if not arrays:  # A module may change at any time.
+            self.trunk_arrays_, self._extractor = arrays, build()
+            return
+        sized = self.input_size_ if str(self.backbone_).startswith(TIMM) else None
+        key = (self.backbone_, self.trunk_graph_, self.layer_names_, self.normalisation_, sized)
+        how = (str(resolve_device(self.device)), self.precision)
+        self._extractor = at_work_once(digest(key, how, *arrays, *arrays.values()), arrays, build)
+        self.trunk_arrays_ = self._extractor.arrays
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""

@@ -217,6 +217,9 @@ def test_score_is_told_beside_the_statistics():
         "X[7]: score 1 (good photos: 2 to inf)",
     ]
     assert checks[1].outside["score"].value == 1
+    assert list(checks[0].values) == [*LOOKED_AT, "score"]
+    assert list(checks[0].values.values())[:9] == good[0].tolist()
+    assert checks[0].values["detail"] == pytest.approx(good[0, 5] / good[0, 4] ** 2)
 
 
 def test_nan_is_outside():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -14,7 +16,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from torchvision.models import get_model
@@ -41,6 +43,33 @@ def small_pipeline():
     features = CNNFeatureTransformer("squeezenet1_0", layers=LAYERS, weights=None, image_size=(32, 32))
     steps = [("cnn", features), ("channels", RandomChannelSelector(9)), ("gaussian", PatchGaussian(sigma=2))]
     return Pipeline(steps).set_params(gaussian__false_alarm_rate=0.2)
+
+
+FIT = """
+import joblib, numpy as np, sys
+from skpadim import PaDiMDetector
+photos = np.load("photos.npy")
+joblib.dump(PaDiMDetector(image_size=64, n_channels=9).fit(photos), "fitted.joblib")
+assert "torchvision" not in sys.modules
+"""
+SCORE = """
+import joblib, numpy as np, sys
+np.save("scores.npy", joblib.load(sys.argv[1]).score_samples(np.load("photos.npy")))
+assert "torchvision" not in sys.modules
+"""
+
+
+def run(script, folder, *arguments):
+    search = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module", params=[small_detector, small_pipeline])
@@ -94,17 +123,45 @@ torch.set_num_threads({torch.get_num_threads()})
 detector = skops.io.load("detector.skops", trusted=TRUSTED_TYPES)
 np.save("scores.npy", detector.decision_function(np.load("photos.npy")))
 """
-    search = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": search},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
+    run(script, tmp_path)
     assert_array_equal(np.load(tmp_path / "scores.npy"), fitted.decision_function(photos(3, seed=1)))
+
+
+def test_the_default_never_needs_torchvision(tmp_path):
+    """Neither its fit nor its file does: importing torchvision takes longer than a first photo."""
+    np.save(tmp_path / "photos.npy", photos(22))
+    run(FIT, tmp_path)
+    run(SCORE, tmp_path, "fitted.joblib")
+    detector = joblib.load(tmp_path / "fitted.joblib")
+    assert_allclose(np.load(tmp_path / "scores.npy"), detector.score_samples(photos(22)), rtol=1e-5)
+
+
+def test_the_file_of_a_network_of_torchvision_needs_no_torchvision(detector, tmp_path):
+    np.save(tmp_path / "photos.npy", photos(3, 1))
+    joblib.dump(detector, tmp_path / "detector.joblib")
+    run(SCORE, tmp_path, "detector.joblib")
+    assert_allclose(np.load(tmp_path / "scores.npy"), detector.score_samples(photos(3, 1)), rtol=1e-5)
+
+
+def test_files_without_a_graph_are_read(detector):
+    """Earlier versions wrote them: the network is traced again."""
+    features = copy.deepcopy(detector.pipeline_["features"])
+    del features.trunk_graph_
+    old = pickle.loads(pickle.dumps(features))
+    assert old.trunk_graph_ is None
+    for found, level in zip(
+        old.transform(photos(3)).levels,
+        detector.pipeline_["features"].transform(photos(3)).levels,
+        strict=True,
+    ):
+        assert_array_equal(found, level)
+
+
+def test_changed_graph_is_refused(detector):
+    changed = pickle.loads(pickle.dumps(detector))
+    changed.pipeline_["features"].trunk_graph_ = "[]"
+    with pytest.raises(ValueError, match="trunk_graph_ describes no network"):
+        changed.score_samples(photos(3))
 
 
 def test_paths_and_devices_come_back_as_strings(tmp_path):

@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 #: (major, minor): a reader refuses files of a newer major version and reads all others.
-FORMAT_VERSION = (2, 0)
+FORMAT_VERSION = (2, 1)
 
 _FORMAT_KEY = "_skpadim_format"
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..base.checks import check_layer_names
 from ..images.digests import digest
+from .graphs import describe, rebuild
 from .layers import auto_layers, suggested_layers
 from .modules import ModuleTrunk, prepare_module
 from .normalisation import IMAGENET, Normalisation, check_normalisation, of_known
@@ -26,7 +27,8 @@ from .weights import (
     weights_identity,
 )
 
-_TIMM = "timm/"
+#: What the names of its networks begin with.
+TIMM = "timm/"
 
 
 @dataclass
@@ -44,6 +46,8 @@ class Backbone:
         What its weights were trained with.
     trunk : nn.Module
         It maps normalised images to a mapping of the layers' outputs.
+    graph : str or None
+        What a network by name computes, in the words of :func:`skpadim.network.graphs.describe`.
     """
 
     network: str | nn.Module
@@ -51,6 +55,7 @@ class Backbone:
     layers: tuple[str, ...]
     normalisation: Normalisation
     trunk: nn.Module
+    graph: str | None = None
 
 
 def build_backbone(
@@ -82,14 +87,14 @@ def build_backbone(
         If a name, layer or file is unknown, or they do not fit each other.
     """
     given = check_normalisation(normalisation)
-    if isinstance(backbone, str) and backbone.startswith(_TIMM):
+    if isinstance(backbone, str) and backbone.startswith(TIMM):
         return _of_timm(backbone, layers, weights, given, size, seed)
     if isinstance(backbone, str) and is_known(backbone):
         chosen = _chosen(layers) or auto_layers(backbone) or _refuse_auto(build_model(backbone, seed), size)
         trunk = build_trunk(backbone, chosen, weights, seed)
-        arrays = state_arrays(trunk)
+        arrays, graph = state_arrays(trunk), describe(trunk)
         fold_batch_norms(trunk)
-        return Backbone(backbone, arrays, chosen, given or of_known(backbone, weights), trunk)
+        return Backbone(backbone, arrays, chosen, given or of_known(backbone, weights), trunk, graph)
     module = backbone if isinstance(backbone, nn.Module) else build_model(backbone, seed)
     prepared = prepare_module(module, weights, None if isinstance(backbone, nn.Module) else backbone)
     chosen = _chosen(layers) or _refuse_auto(prepared, size)
@@ -98,20 +103,25 @@ def build_backbone(
 
 
 def rebuild_trunk(
-    network: str | nn.Module, arrays: StateArrays, layers: Sequence[str], size: tuple[int, int]
+    network: str | nn.Module,
+    arrays: StateArrays,
+    layers: Sequence[str],
+    size: tuple[int, int],
+    graph: str | None = None,
 ) -> nn.Module:
     """Build the trunk of a :class:`Backbone` again; nothing is downloaded."""
     if isinstance(network, nn.Module):
         return ModuleTrunk(copy.deepcopy(network), layers)
     tensors = {entry: torch.from_numpy(array.copy()) for entry, array in arrays.items()}
-    if network.startswith(_TIMM):
+    if network.startswith(TIMM):
         from .timm_models import build_timm
 
-        maps = build_timm(network.removeprefix(_TIMM), size, layers, None).module
+        maps = build_timm(network.removeprefix(TIMM), size, layers, None).module
         maps.load_state_dict(tensors)
         return ModuleTrunk(maps, layers)
-    trunk = cut_trunk(build_model(network, seed=None), layers)
-    trunk.load_state_dict(tensors)
+    # Files of earlier versions have no graph, and some networks hold more than one can say.
+    trunk = rebuild(graph) if graph else cut_trunk(build_model(network, seed=None), layers)
+    trunk.load_state_dict(tensors, assign=True)
     fold_batch_norms(trunk)
     return trunk
 
@@ -122,7 +132,7 @@ def backbone_identity(
     """Return a digest of all that decides a network, or None where only running it would tell."""
     if not isinstance(backbone, str):
         return None
-    if backbone.startswith(_TIMM):
+    if backbone.startswith(TIMM):
         return digest(weights_identity(backbone, weights, seed), version("timm"))
     return weights_identity(backbone, weights, seed) if is_known(backbone) else None
 
@@ -137,7 +147,7 @@ def _of_timm(
 ) -> Backbone:
     from .timm_models import build_timm, check_name
 
-    name = backbone.removeprefix(_TIMM)
+    name = backbone.removeprefix(TIMM)
     check_name(name)
     state = None if weights is None else read_timm_weights(name, weights)
     built = build_timm(name, size, _chosen(layers), state, seed)

@@ -18,6 +18,7 @@ from ..kernels.channels import select_channels
 from .layers import other_size
 from .modules import ModuleTrunk, check_images_are_apart
 from .normalisation import Normalisation
+from .weights import StateArrays
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
 #: global generator: while one thread builds a network, no other may build or run one.
@@ -57,6 +58,8 @@ class FeatureExtractor:
         self.layers = tuple(layers)
         self._normalisation = normalisation
         self.device = device
+        #: Where its weights came from, for those who share it.
+        self.arrays: StateArrays = {}
         #: Whether convolutions may round their inputs to ten bits of mantissa, as torch's own switch says.
         self.rounds_to_tf32 = device.type == "cuda" and precision == "tf32"
         # Channels last suits processors and tensor cores; without these, a GPU is a seventh slower with it.

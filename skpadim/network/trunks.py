@@ -7,15 +7,18 @@ other network runs as it is: see :mod:`skpadim.network.modules`.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import operator
 import os
+import re
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, GraphModule, Node, Tracer
 from torch.nn.utils import fuse_conv_bn_eval
 
 from .weights import build_model, close_matches, load_weights
@@ -74,14 +77,7 @@ def cut_trunk(model: nn.Module, layers: Sequence[str]) -> GraphModule:
 
 def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
     """Return a network's graph, and its nodes by the names that torchvision gives them."""
-    from torchvision import ops
-    from torchvision.models.feature_extraction import NodePathTracer
-
-    kinds = [kind for _, kind in inspect.getmembers(ops, inspect.isclass) if issubclass(kind, nn.Module)]
-    # torchvision does not look into its own modules. In those that hold a convolution, its batch norm and an
-    # activation there is something to fold.
-    leaves = [kind for kind in kinds if not issubclass(ops.Conv2dNormActivation, kind)]
-    tracer = NodePathTracer(autowrap_modules=(math, ops), leaf_modules=leaves)
+    tracer = _NamingTracer(model)
     try:
         graph = tracer.trace(model)
     except Exception as error:
@@ -89,9 +85,54 @@ def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
             f"backbone {type(model).__name__} cannot be traced by torch.fx ({error}). Build it yourself and "
             "pass the module, which then runs as it is."
         ) from error
-    nodes = {name: node for node, name in tracer.node_to_qualname.items()}
+    nodes = tracer.named
     vars(tracer).clear()  # It would hold the network, and the network's graph it.
     return graph, nodes
+
+
+class _NamingTracer(Tracer):
+    """It names every node as ``torchvision.models.feature_extraction`` does; a network of ours without it.
+
+    A node has the path of the module that it calls, or of the module that calls it and its own name. Those
+    after the first of a name are numbered.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network that it is for.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        ours = type(model).__module__.startswith(__package__)
+        leaves, functions = ((), ()) if ours else _of_torchvision()
+        super().__init__(autowrap_modules=(math, *functions))
+        self._leaves = leaves
+        self.named: dict[str, Node] = {}
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
+
+    def create_proxy(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add a node to the graph, and to those that are named."""
+        proxy = super().create_proxy(kind, target, *args, **kwargs)
+        path = self.scope.module_path
+        name = path if kind == "call_module" else f"{path}.{proxy.node}".removeprefix(".")
+        name = re.sub("(?<=.)_[0-9]+$", "", name)  # torch.fx numbers over the whole network
+        numbered = (f"{name}_{number}" if number else name for number in itertools.count())
+        self.named[next(free for free in numbered if free not in self.named)] = proxy.node
+        return proxy
+
+
+def _of_torchvision() -> tuple[tuple[type[nn.Module], ...], tuple[ModuleType, ...]]:
+    """Return the modules of torchvision into which tracing does not look, and where its functions are.
+
+    torchvision does not look into its own. In some there is something to fold, or nothing but torch's.
+    """
+    from torchvision import ops
+
+    opened = (ops.Conv2dNormActivation, ops.SqueezeExcitation)
+    kinds = [kind for _, kind in inspect.getmembers(ops, inspect.isclass) if issubclass(kind, nn.Module)]
+    return tuple(kind for kind in kinds if not any(issubclass(each, kind) for each in opened)), (ops,)
 
 
 def _layer_ends(model: nn.Module, layers: Sequence[str], nodes: Mapping[str, Node]) -> dict[str, Node]:
@@ -119,7 +160,7 @@ def _keep_outputs(trunk: GraphModule) -> None:
     for layer, node in outputs.items():
         if not all(user is output or _keeps_its_input(trunk, user) for user in node.users):
             with trunk.graph.inserting_after(node):
-                outputs[layer] = trunk.graph.call_function(_own_copy, (node,))
+                outputs[layer] = trunk.graph.call_function(own_copy, (node,))
     output.args = (outputs,)
     trunk.recompile()
 
@@ -130,7 +171,8 @@ def _keeps_its_input(trunk: GraphModule, node: Node) -> bool:
     return node.target in _SUMS
 
 
-def _own_copy(output: Any) -> Any:
+def own_copy(output: Any) -> Any:
+    """Return a tensor that nothing else writes to, or what is no tensor as it is."""
     return output.clone() if isinstance(output, Tensor) else output
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from networks import SQUEEZENET, assert_close, hooked, network, outputs_of, pixels, saved
+from networks import SQUEEZENET, assert_close, assert_equal, hooked, network, outputs_of, pixels, saved
 from skpadim.network.trunks import build_trunk, cut_trunk, fold_batch_norms
-from skpadim.network.weights import state_arrays
+from skpadim.network.weights import build_model, state_arrays
 
 
 def folded(trunk):
@@ -56,6 +57,15 @@ def test_trunk_ends_at_the_deepest_layer_and_is_frozen():
     assert children == {"conv1", "bn1", "layer1", "layer2"}
     assert not trunk.training
     assert not any(parameter.requires_grad for parameter in trunk.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_lite0", "densenet121", "convnext_tiny"])
+def test_nodes_have_torchvision_s_names(name):
+    model = build_model(name, seed=0)
+    known, _ = get_graph_node_names(model.eval(), suppress_diff_warning=True)
+    for node in (known[1], known[len(known) // 2], *(each for each in known if each.endswith("_1"))):
+        trunk = cut_trunk(model, [node])
+        assert_equal(outputs_of(trunk, pixels()), create_feature_extractor(model, [node])(pixels()))
 
 
 class Shared(nn.Module):
