@@ -95,6 +95,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     precision : {"float32", "tf32", "bfloat16"} or None, default=None
         What the network computes in. None: the precision of its weights. Statistics and distances are always
         float64 and float32. See :class:`CNNFeatureTransformer`.
+    engine : {"torch", "onnxruntime", "openvino"}, default="torch"
+        What runs the network, on a CPU. See :class:`CNNFeatureTransformer`.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: for searches over layers and
         channels. See :class:`CNNFeatureTransformer`.
@@ -172,6 +174,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
+        engine: str = "torch",
         memory: joblib.Memory | str | os.PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -193,6 +196,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.n_jobs = n_jobs
         self.device = device
         self.precision = precision
+        self.engine = engine
         self.memory = memory
         self.random_state = random_state
 
@@ -276,6 +280,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             n_jobs=self.n_jobs,
             device=self.device,
             precision=self.precision,
+            engine=self.engine,
             memory=self.memory,
             random_state=seed,
         )

@@ -10,8 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-#: What the files are written in: the newest operators that all of onnxruntime, its web build and OpenVINO read.
-OPSET = 18
+#: The format of the files.
 IR_VERSION = 10
 
 

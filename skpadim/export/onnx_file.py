@@ -22,11 +22,11 @@ from ..detector import PaDiMDetector
 from ..images.arrays import Size
 from ..images.resizing import centre_window
 from ..pyramid import CoarseToFine
-from .builder import IR_VERSION, OPSET, GraphBuilder, as_float
+from ..network.onnx_trunk import OPSET, write_trunk
+from .builder import IR_VERSION, GraphBuilder, as_float
 from .decision import add_decisions, add_maps
 from .distances import add_distances
 from .pixels import add_resize
-from .trunk import trunk_graph
 from .verification import check_file
 
 _TWO_GIGABYTES = 2**31 - 1
@@ -101,7 +101,8 @@ def build_model(detector: PaDiMDetector, photo_size: Size | None = None) -> onnx
     offset = (-np.array(mean) / np.array(std)).reshape(3, 1, 1)
     scaled = graph.op("Mul", pixels, graph.constant(scale, np.float32))
     normal = graph.op("Add", scaled, graph.constant(offset, np.float32))
-    levels = graph.include(trunk_graph(features), [normal], "trunk.")
+    trunk = write_trunk(features.trunk_copy(), features.layer_names_, features.input_size_)
+    levels = graph.include(onnx.load_from_string(trunk).graph, [normal], "trunk.")
     kept = channels.by_layer([shape[0] for shape in features.level_shapes_])
     order, scorer = CoarseToFine(gaussian.level_shapes_), gaussian.cpu_scorer()
     distances = add_distances(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -68,6 +68,8 @@ class FeatureExtractor:
         _lay_out(self._trunk, torch.contiguous_format if exact_on_gpu else torch.channels_last)
         self.dtype = dtype_of(self._trunk)
         self._largest: dict[tuple[int, int], int] = {}
+        #: What computes the layers of normalised pixels: the trunk itself, or another engine.
+        self.run: Callable[[Tensor], Mapping[str, Any]] = self._trunk
 
     @property
     def trunk(self) -> nn.Module:
@@ -96,7 +98,7 @@ class FeatureExtractor:
             wanted = [None] * len(self.layers) if channels is None else map(self._index, channels)
             index = dict(zip(self.layers, wanted, strict=True))
             outputs = [
-                self._selected(self._trunk(normalised_pixels(part, self._normalisation, self.dtype)), index)
+                self._selected(self.run(normalised_pixels(part, self._normalisation, self.dtype)), index)
                 for part in self._split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]

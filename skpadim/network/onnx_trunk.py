@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-import onnx
 import torch
 from torch import Tensor, nn
 
-from ..features import CNNFeatureTransformer
-from ..network.extractor import NETWORK_LOCK
-from ..network.modules import ModuleTrunk
-from .builder import OPSET
+from .extractor import NETWORK_LOCK
+from .modules import ModuleTrunk
+from .weights import first_line
+
+#: The operators that all of onnxruntime, its web build and OpenVINO read.
+OPSET = 18
 
 
 class _Layers(nn.Module):
@@ -46,21 +47,23 @@ def _take(taken: dict[str, Tensor], layer: str, _module: nn.Module, _given: obje
     taken[layer] = output.clone()
 
 
-def trunk_graph(features: CNNFeatureTransformer) -> onnx.GraphProto:
-    """Return the graph from normalised pixels (n, 3, height, width) to the outputs of the layers, in order.
+def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> bytes:
+    """Return a model of ONNX from normalised pixels (n, 3, height, width) to the outputs of the layers, in order.
 
     Parameters
     ----------
-    features : CNNFeatureTransformer
-        Fitted.
+    trunk : nn.Module
+        On the CPU, in float32.
+    layers : sequence of str
+    size : (int, int)
+        Height and width of the pixels.
 
     Raises
     ------
     ValueError
         If torch's exporter cannot follow the network.
     """
-    trunk, layers = features.trunk_copy(), features.layer_names_
-    pixels = torch.zeros(2, 3, *features.input_size_)
+    pixels = torch.zeros(2, 3, *size)
     file = io.BytesIO()
     try:
         with NETWORK_LOCK, torch.inference_mode(False), torch.no_grad(), _quietly():
@@ -75,14 +78,14 @@ def trunk_graph(features: CNNFeatureTransformer) -> onnx.GraphProto:
                 external_data=False,
                 verbose=False,
             )
+            assert program is not None
             program.save(file)
     except Exception as error:  # Whatever a stranger's network raises.
-        reason = str(error).strip().splitlines()
         raise ValueError(
-            f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({reason[0] if reason else type(error).__name__}). "
-            "A module's own Python must be such that torch.export can follow it."
+            f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({first_line(error)}). A module's own "
+            "Python must be such that torch.export can follow it."
         ) from error
-    return onnx.load_from_string(file.getvalue()).graph
+    return file.getvalue()
 
 
 @contextmanager
