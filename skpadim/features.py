@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import copy
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -95,7 +95,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         fast, with an error of about 1e-3. "bfloat16" is meant for GPUs and processors made for it; features
         come out in float32, with an error of some per cent.
     engine : {"torch", "onnxruntime", "openvino"}, default="torch"
-        What runs the network, on a CPU; with the extra "export". Features are the same to 1e-5, and the fitted
+        What runs the network, on a CPU; with the extra "export". Features are the same to 1e-5. The fitted
         estimator carries the network as ONNX, too, so that loading it need not write that again.
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: a network by name sees an
@@ -232,7 +232,14 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         if self._identity is None:
             built = build()
         else:
-            key = (self.layers, self.normalisation, self.input_size_, self.precision, self.device, self.engine)
+            key = (
+                self.layers,
+                self.normalisation,
+                self.input_size_,
+                self.precision,
+                self.device,
+                self.engine,
+            )
             built = built_once(digest(self._identity, *key), build)
         self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
         self.trunk_graph_ = built.backbone.graph
@@ -538,8 +545,27 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
                 self._take(self.trunk_arrays_, self._rebuilt_at_work)
             return self._extractor
 
+    def run_elsewhere(self, engine: str, onnx: bytes) -> Self:
+        """Return a copy whose network is what another engine makes of a model.
+
+        Parameters
+        ----------
+        engine : {"onnxruntime", "openvino"}
+        onnx : bytes
+            See :func:`skpadim.network.onnx_trunk.write_trunk`: this network, or one rounded or quantised.
+
+        Returns
+        -------
+        CNNFeatureTransformer
+            It keeps no features in ``memory``, in which those of this network are.
+        """
+        other = copy.copy(self).set_params(engine=engine, device="cpu", precision=None, memory=None)
+        other.trunk_onnx_ = np.frombuffer(onnx, dtype=np.uint8)
+        vars(other).pop("_extractor", None)
+        return other
+
     def trunk_copy(self) -> nn.Module:
-        """Return the network up to its deepest layer, on the CPU in float32: a copy, and folded as at work."""
+        """Return the network up to its deepest layer, on the CPU in float32, folded: a copy."""
         trunk = self._fitted_extractor().trunk
         with NETWORK_LOCK:
             return copy.deepcopy(trunk).to("cpu", torch.float32)
@@ -558,7 +584,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             return
         sized = self.input_size_ if str(self.backbone_).startswith(TIMM) else None
         key = (self.backbone_, self.trunk_graph_, self.layer_names_, self.normalisation_, sized)
-        how = (str(resolve_device(self.device)), self.precision, self.engine)
+        model = b"" if self.trunk_onnx_ is None else self.trunk_onnx_
+        how = (str(resolve_device(self.device)), self.precision, self.engine, model)
         self._extractor = at_work_once(digest(key, how, *arrays, *arrays.values()), arrays, build)
         self.trunk_arrays_ = self._extractor.arrays
 

@@ -493,12 +493,14 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 def weights_beside(
     ignored: NDArray[np.bool_], scorer: Scorer, like: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return which patches (h, w) count where pixels are ignored, and the share (height, width) of these in maps.
+    """Return which patches (h, w) count where pixels are ignored, and the share (height, width) of these.
 
     Smoothing mixes: a map of the patches that count, divided by this share, is the mean of those alone.
     """
     like = scorer.rows if like is None else like
-    touched = functional.adaptive_max_pool2d(_tensor(ignored).to(like.device).float()[None], scorer.tree.fine_shape)
+    touched = functional.adaptive_max_pool2d(
+        _tensor(ignored).to(like.device).float()[None], scorer.tree.fine_shape
+    )
     counted = (touched == 0).to(like.dtype)
     share = scorer.maps(counted)
     return counted[0], share.clamp(min=torch.finfo(share.dtype).tiny)[0]

@@ -26,7 +26,9 @@ class GraphBuilder:
         """Add an array as an initialiser, and return its name."""
         array = np.asarray(value, dtype=dtype)
         name = name or self._new_name("constant")
-        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name)
+        self.initializers[name] = numpy_helper.from_array(
+            np.ascontiguousarray(array).reshape(array.shape), name
+        )
         return name
 
     def op(self, kind: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:

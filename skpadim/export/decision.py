@@ -38,10 +38,8 @@ def _smoothed(graph: GraphBuilder, distances: str, scorer: Scorer, name: str | N
     return graph.op("MatMul", rows, graph.op("MatMul", distances, columns), name=name)
 
 
-def add_decisions(
-    graph: GraphBuilder, maps: str, threshold: float, loo_scores: NDArray[np.float64]
-) -> None:
-    """Add the outputs ``score``, ``is_anomaly``, ``p_value`` and ``mask``, the maximum of each map and what it means.
+def add_decisions(graph: GraphBuilder, maps: str, threshold: float, loo_scores: NDArray[np.float64]) -> None:
+    """Add the outputs ``score``, the maximum of each map, ``is_anomaly``, ``p_value`` and ``mask``.
 
     Parameters
     ----------
@@ -58,8 +56,6 @@ def add_decisions(
     calibration = graph.constant(np.sort(loo_scores), np.float64, name="loo_scores")
     exact = graph.cast(graph.op("Unsqueeze", score, graph.ints(1)), TensorProto.DOUBLE)
     reached = graph.op("GreaterOrEqual", calibration, exact)
-    count = graph.op(
-        "ReduceSum", graph.cast(reached, TensorProto.FLOAT), graph.ints(1), keepdims=0
-    )
+    count = graph.op("ReduceSum", graph.cast(reached, TensorProto.FLOAT), graph.ints(1), keepdims=0)
     above = graph.op("Add", count, graph.constant(1, np.float32))
     graph.op("Div", above, graph.constant(len(loo_scores) + 1, np.float32), name="p_value")

@@ -62,7 +62,7 @@ def add_distances(
 def _unpacked(
     graph: GraphBuilder, packed: NDArray[np.float32], n_own: int, n_above: int, scorer: Scorer, depth: int
 ) -> str:
-    """Add the whitening rows (nodes, own, above + own) of all nodes; engines compute them as they load a file."""
+    """Add the whitening rows (nodes, own, above + own) of all nodes, which engines unpack as they load."""
     by_node = packed.reshape(-1, packed.shape[-1])
     rows = graph.constant(as_float(by_node), name=f"gaussian.{depth}.whitening")
     zero = graph.constant(np.zeros((len(by_node), 1)), np.float32)
@@ -80,9 +80,7 @@ def _transposed(graph: GraphBuilder, rows: str, start: int, stop: int) -> str:
     return graph.op("Transpose", cut, perm=[0, 2, 1])
 
 
-def _centred(
-    graph: GraphBuilder, level: str, channels: NDArray[np.int64], scorer: Scorer, depth: int
-) -> str:
+def _centred(graph: GraphBuilder, level: str, channels: NDArray[np.int64], scorer: Scorer, depth: int) -> str:
     """Add what the nodes of a depth see of its level, less its mean: (nodes, images, channels)."""
     chosen = graph.op("Gather", level, graph.constant(channels, np.int64), axis=1)
     last = graph.op("Transpose", chosen, perm=[2, 3, 0, 1])

@@ -1,11 +1,13 @@
 """From photos of any size to what the network takes: two matrix products, made in the graph from the size.
 
 Engines resize each in a way of their own, and one of them ignores antialiasing. A matrix product they all
-compute alike. Its matrices hold the weights of torch's antialiased resize, which are Pillow's; bytes are rounded
-after each axis, columns first, as there.
+compute alike. Its matrices hold the weights of torch's antialiased resize, which are Pillow's; bytes are
+rounded after each axis, columns first, as there.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import TensorProto
@@ -25,7 +27,7 @@ def add_resize(
     interpolation: str,
     photo_size: Size | None,
 ) -> str:
-    """Add the way from photos (n, height, width, 3), uint8, to pixels (n, 3, rows, columns), floats of 0 to 255.
+    """Add the way from photos (n, height, width, 3), uint8, to pixels (n, 3, rows, columns) of 0 to 255.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ def _polynomial(graph: GraphBuilder, value: str, coefficients: list[float]) -> s
 
 
 def _product(
-    graph: GraphBuilder, planes: str, matrices: list[str | None], window: tuple[slice, slice]
+    graph: GraphBuilder, planes: str, matrices: Sequence[str | None], window: tuple[slice, slice]
 ) -> str:
     """Add the products of planes with both matrices; without a matrix what is kept is cut out."""
     for axis in (1, 0):  # Columns first.

@@ -25,7 +25,9 @@ def check_engine(engine: str, device: torch.device, precision: str | None) -> No
     if engine == "torch":
         return
     if device.type != "cpu":
-        raise ValueError(f"engine={engine!r} runs on a processor, and device is {str(device)!r}: pass device='cpu'.")
+        raise ValueError(
+            f"engine={engine!r} runs on a processor, and device is {str(device)!r}: pass device='cpu'."
+        )
     if precision not in (None, "float32"):
         raise ValueError(f"engine={engine!r} computes in float32, and precision is {precision!r}: pass None.")
     try:
@@ -77,8 +79,6 @@ def _in_openvino(model: bytes, layers: tuple[str, ...]) -> RunTrunk:
     def run(pixels: Tensor) -> dict[str, Tensor]:
         request = compiled.create_infer_request()  # one for each thread that scores
         outputs = request.infer([np.ascontiguousarray(pixels.numpy())], share_inputs=True)
-        return {
-            layer: torch.from_numpy(outputs[index].copy()) for index, layer in enumerate(layers)
-        }
+        return {layer: torch.from_numpy(outputs[index].copy()) for index, layer in enumerate(layers)}
 
     return run

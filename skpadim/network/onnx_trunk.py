@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -48,7 +47,7 @@ def _take(taken: dict[str, Tensor], layer: str, _module: nn.Module, _given: obje
 
 
 def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) -> bytes:
-    """Return a model of ONNX from normalised pixels (n, 3, height, width) to the outputs of the layers, in order.
+    """Return a model of ONNX from normalised pixels (n, 3, height, width) to the layers' outputs.
 
     Parameters
     ----------
@@ -64,7 +63,6 @@ def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) 
         If torch's exporter cannot follow the network.
     """
     pixels = torch.zeros(2, 3, *size)
-    file = io.BytesIO()
     try:
         with NETWORK_LOCK, torch.inference_mode(False), torch.no_grad(), _quietly():
             program = torch.onnx.export(
@@ -79,13 +77,12 @@ def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) 
                 verbose=False,
             )
             assert program is not None
-            program.save(file)
     except Exception as error:  # Whatever a stranger's network raises.
         raise ValueError(
-            f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({first_line(error)}). A module's own "
-            "Python must be such that torch.export can follow it."
+            f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({first_line(error)}). A module's "
+            "own Python must be such that torch.export can follow it."
         ) from error
-    return file.getvalue()
+    return bytes(program.model_proto.SerializeToString())
 
 
 @contextmanager
