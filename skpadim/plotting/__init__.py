@@ -1,4 +1,4 @@
-"""Pictures of what a detector finds and why: displays by matplotlib in scikit-learn's style, and PIL images."""
+"""Pictures of what a detector finds and why: displays in scikit-learn's style, and PIL images."""
 
 from .maps import AnomalyMapDisplay
 from .overlays import map_colours, overlay, photo_image
