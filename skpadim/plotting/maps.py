@@ -13,12 +13,12 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from ..calibration import conformal_p_values
 from ..images.collection import check_images
 from ..images.inputs import as_collection
-from ..images.masks import Masks, check_mask
+from ..images.masks import Masks
+from .checks import check_like_photos, check_masks, check_names, check_scores, check_threshold
 from .choice import check_choice, choose, peaks, take
 from .figures import figure_image, make_pairs
 from .marks import DEFECT, MARKED, draw_outline, hatch, legend_handles, over_grey
 from .overlays import opacity, scale_limits, scale_position
-from .scores import check_names, check_scores, check_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,14 +107,14 @@ class AnomalyMapDisplay:
         if self.indices.shape != everything.shape or self.indices.dtype.kind not in "iu":
             raise ValueError(f"indices must be an integer for each of the {len(everything)} images.")
         self.threshold = check_threshold(threshold)
-        self.maps = self._check_like_images("maps", maps)
+        self.maps = check_like_photos("maps", maps, self.images, self.indices)
         if segments is None:
             # In float64, as predict compares.
             segments = [single.astype(np.float64) > self.threshold for single in self.maps]
-        self.segments = self._check_like_images("segments", segments)
+        self.segments = check_like_photos("segments", segments, self.images, self.indices)
         if not all(np.isin(single, (0, 1)).all() for single in self.segments):
             raise ValueError("segments holds other values than True and False, which mark pixels or do not.")
-        self.masks = None if masks is None else self._check_masks(masks)
+        self.masks = None if masks is None else check_masks(masks, self.images, self.indices)
         self.y = None if y is None else check_names(y, len(self.images))
         self.scores = self._check_numbers("scores", scores)
         self.p_values = self._check_numbers("p_values", p_values)
@@ -329,32 +329,6 @@ class AnomalyMapDisplay:
         if not hasattr(self, "figure_"):
             self.plot()
         return figure_image(self.figure_, dpi)
-
-    def _check_like_images(self, name: str, given: Any) -> list[NDArray[Any]]:
-        arrays = [np.asarray(single) for single in given]
-        if len(arrays) != len(self.images):
-            raise ValueError(f"{name} holds {len(arrays)}, expected one per image: {len(self.images)}.")
-        for index, array, photo in zip(self.indices, arrays, self.images, strict=True):
-            if array.shape != photo.shape[:2]:
-                raise ValueError(
-                    f"{name}[{index}] has shape {array.shape}, its photo {photo.shape[:2]}. Compute it at "
-                    "the photo's own size, for example by PaDiMDetector.anomaly_map(X, original_size=True)."
-                )
-        return arrays
-
-    def _check_masks(self, masks: Masks) -> list[NDArray[Any]]:
-        given = take("masks", masks, np.arange(len(self.images)), len(self.images)) or []
-        checked = []
-        for index, mask, photo in zip(self.indices, given, self.images, strict=True):
-            name = f"masks[{index}]"
-            marked = np.zeros(photo.shape[:2], dtype=bool) if mask is None else check_mask(mask, name)
-            if marked.shape != photo.shape[:2]:
-                raise ValueError(
-                    f"{name} has shape {marked.shape}, its photo {photo.shape[:2]}; resize the mask "
-                    "(nearest neighbour)."
-                )
-            checked.append(marked)
-        return checked
 
     def _check_numbers(self, name: str, given: ArrayLike | None) -> NDArray[np.float64] | None:
         if given is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .scores import check_threshold
+from .checks import check_threshold
 
 if TYPE_CHECKING:
     from PIL.Image import Image

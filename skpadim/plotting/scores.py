@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from .checks import are_names, check_names, check_scores, check_threshold
 from .figures import figure_image
 
 if TYPE_CHECKING:
@@ -203,42 +203,8 @@ class ScoreDisplay:
 
     def _unseen(self) -> dict[str, NDArray[np.float64]]:
         """Return the scores of each kind of part; kinds of defects in the order in which they come."""
-        if not _are_names(self.y):
+        if not are_names(self.y):
             good, defective = self.scores[self.y == 1], self.scores[self.y == -1]
             return {"unseen good": good, "unseen defective": defective}
         kinds = sorted(dict.fromkeys(self.y), key=lambda kind: kind != "good")
         return {f"unseen {kind}": self.scores[self.y == kind] for kind in kinds}
-
-
-def check_threshold(threshold: float) -> float:
-    """Return a threshold as a float; refuse one that is not finite."""
-    if not isinstance(threshold, Real) or not np.isfinite(threshold):
-        raise ValueError(f"threshold is {threshold!r}, expected a finite number.")
-    return float(threshold)
-
-
-def check_names(y: ArrayLike, n_images: int) -> NDArray[Any]:
-    """Return one label per photo, +1 and -1, or names; refuse others, booleans among them."""
-    names = np.asarray(y)
-    if names.shape != (n_images,):
-        raise ValueError(f"y has shape {names.shape}, expected ({n_images},): one label per image.")
-    if not _are_names(names):
-        for index, label in enumerate(names):
-            if isinstance(label, bool | np.bool_) or label not in (1, -1):
-                raise ValueError(
-                    f"y[{index}] is {label}, expected +1 for a good or -1 for a defective part, or a name "
-                    "for each."
-                )
-    return names
-
-
-def _are_names(y: NDArray[Any]) -> bool:
-    return y.size > 0 and all(isinstance(name, str) for name in y)
-
-
-def check_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    """Return finite scores as float64, one per photo."""
-    array = np.asarray(scores, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite and of shape (n_images,); got shape {array.shape}.")
-    return array
