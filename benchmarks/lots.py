@@ -93,14 +93,14 @@ def page(n_good, n_defective, options, rows) -> str:
             f"{n_good} good and {n_defective} defective ones, EfficientNet-Lite0, all defaults.",
             "",
             "A detector learns from so many good photos, drawn at random. From the other good ones, and from "
-            f"the defective ones, lots of {N_PARTS} parts are drawn: {options.lots} for each number of defects "
-            f"and each of {options.splits} fits. A cell says how many of the defects are found, and how many "
-            "good parts are flagged with them: means over all lots. `p <= 5 %` is what `predict` says at "
-            "`false_alarm_rate=0.05`; `p <= 1 %` at 0.01, where there are 99 photos or more (no p-value of 60 "
-            "photos is so low). The others are `false_discovery_control(detector.p_values(lot)) <= 0.1` and "
-            "`<= 0.2`. Lots of one fit share its threshold and its good photos (of 240, nearly all that are left), so "
-            "the means are less certain than their number suggests. [Small lots and many looks](../lots.md) "
-            "says what to make of it.",
+            f"the defective ones, lots of {N_PARTS} parts are drawn: {options.lots} for each number of "
+            f"defects and each of {options.splits} fits. A cell says how many of the defects are found, and "
+            "how many good parts are flagged with them: means over all lots. `p <= 5 %` is what `predict` "
+            "says at `false_alarm_rate=0.05`; `p <= 1 %` at 0.01, where there are 99 photos or more (no "
+            "p-value of 60 photos is so low). The others are "
+            "`false_discovery_control(detector.p_values(lot)) <= 0.1` and `<= 0.2`. Lots of one fit share its threshold and its good photos (of 240, nearly all that are "
+            "left), so the means are less certain than their number suggests. "
+            "[Small lots and many looks](../lots.md) says what to make of it.",
             "",
             *pages.table(head, rows),
             "",

@@ -57,8 +57,8 @@ def check_like_photos(
     for index, array, photo in zip(indices, arrays, photos, strict=True):
         if array.shape != photo.shape[:2]:
             raise ValueError(
-                f"{name}[{index}] has shape {array.shape}, its photo {photo.shape[:2]}. Bring it to the photo's "
-                "own size; PaDiMDetector.anomaly_map and segment do by original_size=True."
+                f"{name}[{index}] has shape {array.shape}, its photo {photo.shape[:2]}. Bring it to the "
+                "photo's own size; PaDiMDetector.anomaly_map and segment do by original_size=True."
             )
     return arrays
 
