@@ -19,8 +19,8 @@ detector = PaDiMDetector(image_size=160).fit(photos.X_train)
 # %%
 # Anomaly maps
 # ------------
-# One photo of a good part and one of each defect, ordered by score; of many photos the twelve highest are shown.
-# All maps share a colour scale with the threshold in its middle: what is yellow anywhere is beyond it,
+# One photo of a good part and one of each defect, ordered by score; of many photos the twelve highest are
+# shown. All maps share a colour scale with the threshold in its middle: what is yellow anywhere is beyond it,
 # and where the map is low the photo shows. The solid outline is what ``segment`` marks; a photo has one
 # exactly if ``predict`` calls it an anomaly. The dotted outline is the true defect.
 shown = slice(39, 44)
