@@ -99,7 +99,8 @@ def page(n_good, n_defective, options, rows) -> str:
             "says at `false_alarm_rate=0.05`; `p <= 1 %` at 0.01, where there are 99 photos or more (no "
             "p-value of 60 photos is so low). The others are "
             "`false_discovery_control(detector.p_values(lot)) <= 0.1` and `<= 0.2`. Lots of one fit "
-            "share its threshold and its good photos (of 240, nearly all that are left), so the means are less certain than their number suggests. "
+            "share its threshold and its good photos (of 240, nearly all that are left), so the means are "
+            "less certain than their number suggests. "
             "[Small lots and many looks](../lots.md) says what to make of it.",
             "",
             *pages.table(head, rows),
