@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ def render(source: Source) -> Iterator[str]:
     axis = make_axis([*loo_scores.tolist(), *(entry.score for entry in entries)], threshold)
     found_kinds = kinds(entries, threshold)
     rows = _rows(entries, loo_scores, threshold, axis)
+    folder, names = short_names([entry.path for entry in entries])
     content = {
         "title": source.title,
         "made": datetime.now(UTC),
@@ -104,7 +106,8 @@ def render(source: Source) -> Iterator[str]:
             if number in shown
         ),
         "n_shown": len(shown),
-        "n_sampled": max(0, len(shown) - len(_first(shown, ranks))),
+        "names": names,
+        "folder": folder,
         "listed": [(number, entries[number]) for number in ranks[:MOST_ROWS]],
         "checks": camera_checks(entries),
         "entries": entries,
@@ -163,15 +166,6 @@ def _take(numbers: list[int], costs: list[int], room: float) -> tuple[set[int], 
     return taken, room
 
 
-def _first(shown: set[int], ranks: list[int]) -> list[int]:
-    """Return the numbers shown that no photo which is not shown scores higher than."""
-    return [number for number, _ in zip(ranks, range(_n_leading(shown, ranks)), strict=False)]
-
-
-def _n_leading(shown: set[int], ranks: list[int]) -> int:
-    return next((place for place, number in enumerate(ranks) if number not in shown), len(ranks))
-
-
 def _rows(entries: list[Entry], loo_scores: Any, threshold: float, axis: Axis) -> list[dict[str, Any]]:
     """Return the rows of the plot: leave-one-out scores, then each kind, then photos of no known kind."""
     groups: dict[str | None, list[float]] = {}
@@ -196,7 +190,28 @@ def _rows(entries: list[Entry], loo_scores: Any, threshold: float, axis: Axis) -
 
 
 def _card(number: int, entry: Entry, pictures: Pictures | None, threshold: float) -> dict[str, Any]:
-    return {"number": number, "entry": entry, "pictures": pictures, "verdict": verdict(entry, threshold)}
+    found = verdict(entry, threshold)
+    mistake = {("good", False): "missed", ("anomaly", True): "false alarm"}.get(
+        (found, entry.kind == GOOD), ""
+    )
+    return {"number": number, "entry": entry, "pictures": pictures, "verdict": found, "mistake": mistake}
+
+
+def short_names(paths: list[str]) -> tuple[str, list[str]]:
+    """Return the folder that all paths share, and what follows it of each; "" and the paths, if there is none.
+
+    Examples
+    --------
+    >>> short_names(["line3/good/1.png", "line3/bad/1.png"])
+    ('line3', ['good/1.png', 'bad/1.png'])
+    >>> short_names(["X[0]", "X[1]"])
+    ('', ['X[0]', 'X[1]'])
+    """
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones, or on several drives, or none at all
+        return "", paths
+    return (folder, [os.path.relpath(path, folder) for path in paths]) if folder else ("", paths)
 
 
 def verdict(entry: Entry, threshold: float) -> str:
@@ -229,6 +244,11 @@ def _as_number(score: float) -> float | str:
     return score if math.isfinite(score) else str(score).replace("inf", "Infinity").replace("nan", "NaN")
 
 
+def _range(ends: tuple[float, float]) -> str:
+    low, high = ends
+    return f"at least {low:.4g}" if math.isinf(high) else f"{low:.4g} to {high:.4g}"
+
+
 @cache
 def _template() -> Template:
     return _environment().get_template("report.html.jinja")
@@ -256,6 +276,7 @@ def _environment() -> Environment:
         "p": lambda value: f"{value:.2g}",
         "percent": lambda share: f"{100 * share:.3g}",
         "base64": lambda content: b64encode(content).decode("ascii"),
+        "range": _range,
         "basename": lambda path: PurePath(path).name or path,
     }
     return environment

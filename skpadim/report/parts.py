@@ -161,7 +161,9 @@ def _read(line: bytes, path: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path!r} holds no parts of a report: {error}. Delete it and start over.") from error
+        raise ValueError(
+            f"{path!r} holds no parts of a report: {error}. Delete it and start over."
+        ) from error
     if not isinstance(found, dict):
         raise ValueError(f"{path!r} holds no parts of a report. Delete it and start over.")
     return found

@@ -248,7 +248,9 @@ class Report:
         encoded_map = _text(encode_map(shown, self._threshold))
         around_marked = outline(marked)
         around_truth = None if truth is None else outline(truth)
-        taken = len(encoded_map) + sum(len(found.path) * 2 for found in (around_marked, around_truth) if found)
+        taken = len(encoded_map) + sum(
+            len(found.path) * 2 for found in (around_marked, around_truth) if found
+        )
         return Pictures(
             *size,
             # Base64 has four characters for three bytes.
@@ -362,9 +364,7 @@ def write_report(
     with Report(card or {}, detector, title=title) as report:
         images = check_images(X, value_range=detector.value_range, on_error=detector.on_error)
         kinds = _check_kinds(y, len(images))
-        found = detector.iter_inspect(
-            X, maps=True, masks=True, regions=True, checks=True, original_size=True
-        )
+        found = detector.iter_inspect(X, maps=True, masks=True, regions=True, checks=True, original_size=True)
         of_each: Iterable[Any] = repeat(None, len(images)) if masks is None else masks
         for inspection, kind, mask in zip(found, kinds, of_each, strict=True):
             photo = images.original(inspection.index) if inspection.error is None else None

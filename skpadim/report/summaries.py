@@ -172,7 +172,7 @@ def training_outliers(
     if rows is None:
         numbers = getattr(detector, "loo_indices_", range(len(detector.loo_scores_)))
         rows = [
-            {"path": f"X[{number}]", "loo_score": float(score)}
+            {"path": f"training photo {number}", "loo_score": float(score)}
             for number, score in zip(numbers, detector.loo_scores_, strict=True)
         ]
     highest = sorted(rows, key=lambda row: -row["loo_score"])[:n_shown]

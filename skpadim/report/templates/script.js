@@ -11,6 +11,10 @@
   const show = (value) => String(Number(value.toPrecision(4)));
   const isKnownGood = (number) => data.roles[data.rows[number]] === "good";
   const isDefective = (number) => data.roles[data.rows[number]] === "defect";
+  const mistakeOf = (number) =>
+    isMissed(number) ? "missed" : isFalseAlarm(number) ? "false alarm" : "";
+  const isMissed = (number) => isDefective(number) && verdictOf(number) === "good";
+  const isFalseAlarm = (number) => isKnownGood(number) && verdictOf(number) === "anomaly";
   const verdictOf = (number) =>
     data.scores[number] === null ? "error" : scores[number] > threshold ? "anomaly" : "good";
   let threshold = data.threshold;
@@ -72,7 +76,7 @@
     line.setAttribute("aria-valuenow", threshold);
     line.setAttribute("aria-valuetext", describe(counts));
     if (!keepField) field.value = Number(threshold.toPrecision(6));
-    byId("reset").disabled = threshold === data.threshold;
+    byId("reset").disabled = byId("moved").hidden = threshold === data.threshold;
     put("count", counts);
     put("above", above);
     put("below", below);
@@ -92,6 +96,8 @@
         card.classList.remove("good", "anomaly");
         card.classList.add(verdict);
         card.querySelector(".verdict b").textContent = verdict;
+        const mistake = card.querySelector(".mistake");
+        if (mistake) mistake.textContent = mistakeOf(card.dataset.number);
       }
       for (const cell of all("[data-verdict]")) cell.textContent = verdictOf(cell.dataset.verdict);
       filter();
@@ -147,8 +153,8 @@
     good: (number) => verdictOf(number) === "good",
     error: (number) => verdictOf(number) === "error",
     unusual: (number) => data.unusual[number] === 1,
-    missed: (number) => isDefective(number) && verdictOf(number) === "good",
-    falseAlarm: (number) => isKnownGood(number) && verdictOf(number) === "anomaly",
+    missed: isMissed,
+    falseAlarm: isFalseAlarm,
   };
   function filter() {
     const wanted = isWanted[document.querySelector("[name=filter]:checked").value];
