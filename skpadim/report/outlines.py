@@ -55,6 +55,8 @@ def outline(mask: NDArray[np.bool_]) -> Outline | None:
         return None
     for side in _SIDES:
         cells = _any_within(mask, side)
+        if side > _SIDES[-1] and _n_steps(cells) > _MOST_CHARACTERS:
+            continue  # Far too ragged: following its outline would take long, and be in vain.
         path = "".join(map(_as_path, _loops(cells)))
         if len(path) <= _MOST_CHARACTERS:
             break
@@ -69,6 +71,12 @@ def _any_within(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
         for n_pixels, n_cells in ((n, max(1, int(n * share))) for n in mask.shape)
     )
     return np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
+
+
+def _n_steps(cells: NDArray[np.bool_]) -> int:
+    """Return how many sides of cells lie between marked ones and others."""
+    padded = np.pad(cells, 1)
+    return sum(int(np.count_nonzero(np.diff(padded, axis=axis))) for axis in (0, 1))
 
 
 def _loops(cells: NDArray[np.bool_]) -> list[list[Vertex]]:

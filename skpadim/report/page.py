@@ -173,7 +173,7 @@ def _rows(entries: list[Entry], loo_scores: Any, threshold: float, axis: Axis) -
         if entry.error is None:
             groups.setdefault(entry.kind, []).append(entry.score)
     names = [found.name for found in kinds(entries, threshold)]
-    labelled = [("loo", "training photos, leave-one-out", loo_scores.tolist())]
+    labelled = [("loo", "training, leave-one-out", loo_scores.tolist())]
     labelled += [("good" if name == GOOD else "defect", name, groups[name]) for name in names]
     if None in groups:
         labelled.append(("unknown", "not labelled" if names else "inspected photos", groups[None]))
@@ -191,14 +191,13 @@ def _rows(entries: list[Entry], loo_scores: Any, threshold: float, axis: Axis) -
 
 def _card(number: int, entry: Entry, pictures: Pictures | None, threshold: float) -> dict[str, Any]:
     found = verdict(entry, threshold)
-    mistake = {("good", False): "missed", ("anomaly", True): "false alarm"}.get(
-        (found, entry.kind == GOOD), ""
-    )
+    mistakes = {("good", False): "missed", ("anomaly", True): "false alarm"}
+    mistake = "" if entry.kind is None else mistakes.get((found, entry.kind == GOOD), "")
     return {"number": number, "entry": entry, "pictures": pictures, "verdict": found, "mistake": mistake}
 
 
 def short_names(paths: list[str]) -> tuple[str, list[str]]:
-    """Return the folder that all paths share, and what follows it of each; "" and the paths, if there is none.
+    """Return the folder that all paths share, and the rest of each; "" and the paths, if there is none.
 
     Examples
     --------
@@ -211,7 +210,10 @@ def short_names(paths: list[str]) -> tuple[str, list[str]]:
         folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     except ValueError:  # absolute and relative ones, or on several drives, or none at all
         return "", paths
-    return (folder, [os.path.relpath(path, folder) for path in paths]) if folder else ("", paths)
+    # That all lie on one drive says nothing.
+    if folder == os.path.dirname(folder):
+        return "", paths
+    return folder, [os.path.relpath(path, folder) for path in paths]
 
 
 def verdict(entry: Entry, threshold: float) -> str:

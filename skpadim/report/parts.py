@@ -79,12 +79,15 @@ class Parts:
     entries : list of Entry
     n_bytes : list of int
         Of each entry's line.
+    paths : set of str
+        Of all entries.
     """
 
     def __init__(self, path: str, header: dict[str, Any]) -> None:
         self.path = path
         self.entries: list[Entry] = []
         self.n_bytes: list[int] = []
+        self.paths: set[str] = set()
         self._header = {"format": _FORMAT, **header}
         self._starts: list[int] = []
 
@@ -119,7 +122,7 @@ class Parts:
                     parts._note(Entry(**_read(line, path)["entry"]), end, len(line))
                 end += len(line)
         if end == 0:
-            raise ValueError(f"{path!r} is empty: it holds no parts of a report. Delete it and start over.")
+            raise ValueError(f"{path!r} is empty: it holds no parts of a report; delete it.")
         os.truncate(path, end)
         return parts
 
@@ -140,6 +143,7 @@ class Parts:
 
     def _note(self, entry: Entry, start: int, n_bytes: int) -> None:
         self.entries.append(entry)
+        self.paths.add(entry.path)
         self._starts.append(start)
         self.n_bytes.append(n_bytes)
 
@@ -148,8 +152,8 @@ class Parts:
         if found != self._header:
             differing = sorted(key for key in self._header if found.get(key) != self._header[key])
             raise ValueError(
-                f"{self.path!r} holds parts of a report by another model or threshold (it differs in "
-                f"{', '.join(differing) or 'what it says'}): delete it and start over, or go on with that model."
+                f"{self.path!r} holds parts of a report by another model or threshold (differing in "
+                f"{', '.join(differing) or 'what it says'}): delete it, or go on with that one."
             )
 
 
@@ -161,9 +165,7 @@ def _read(line: bytes, path: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except ValueError as error:
-        raise ValueError(
-            f"{path!r} holds no parts of a report: {error}. Delete it and start over."
-        ) from error
+        raise ValueError(f"{path!r} holds no parts of a report: {error}; delete it.") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path!r} holds no parts of a report. Delete it and start over.")
+        raise ValueError(f"{path!r} holds no parts of a report; delete it.")
     return found

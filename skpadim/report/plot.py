@@ -36,7 +36,7 @@ class Axis:
     is_log: bool
 
     def place(self, score: float) -> float:
-        """Return where a score stands, from 0 at the low end to 1 at the high one; the rest is at the ends."""
+        """Return where a score stands, from 0 at the low end to 1 at the high one; others are at the ends."""
         low, high, at = (
             (math.log(value) if self.is_log else value)
             for value in (self.low, self.high, min(max(score, self.low), self.high))

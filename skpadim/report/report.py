@@ -33,10 +33,10 @@ _PARTS_NAME = "report.parts"
 class Report:
     """One self-contained HTML page of what a detector found: verdicts, scores, photos and their maps.
 
-    Photos are added one at a time, as :meth:`PaDiMDetector.iter_inspect` yields them. Their thumbnails go to a
-    file, so that memory holds a few hundred bytes of each; :meth:`write` makes the page of it, which loads
-    nothing from anywhere and takes at most 15 MB with 500 photos or more. Where there is no room for all
-    pictures, the page says of how many photos it shows them; plot and counts are of all.
+    Photos are added one at a time, as :meth:`PaDiMDetector.iter_inspect` yields them. Their thumbnails go to
+    a file, so that memory holds a few hundred bytes of each; :meth:`write` makes the page of it, which loads
+    nothing from anywhere and takes at most 15 MB. There is room for the pictures of 500 photos and more;
+    where there is none for all, the page says of how many it shows them. Plot and counts are of all photos.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Report:
     @property
     def paths(self) -> set[str]:
         """Paths of the photos that were added; ``X[3]`` of one that is no file."""
-        return {entry.path for entry in self._parts.entries}
+        return self._parts.paths
 
     def __len__(self) -> int:
         """Return the number of photos that were added."""
@@ -248,13 +248,12 @@ class Report:
         encoded_map = _text(encode_map(shown, self._threshold))
         around_marked = outline(marked)
         around_truth = None if truth is None else outline(truth)
-        taken = len(encoded_map) + sum(
-            len(found.path) * 2 for found in (around_marked, around_truth) if found
-        )
+        # A path is there twice, as a line and its halo.
+        paths = [2 * len(found.path) for found in (around_marked, around_truth) if found is not None]
         return Pictures(
             *size,
             # Base64 has four characters for three bytes.
-            photo=_text(encode_photo(photo, (_PHOTO_BYTES - taken) * 3 // 4)),
+            photo=_text(encode_photo(photo, (_PHOTO_BYTES - len(encoded_map) - sum(paths)) * 3 // 4)),
             map=encoded_map,
             marked=None if around_marked is None else asdict(around_marked),
             truth=None if around_truth is None else asdict(around_truth),
@@ -325,8 +324,7 @@ def write_report(
     detector : PaDiMDetector
         Fitted.
     X : images
-        See :meth:`PaDiMDetector.fit`; an array, tensor or sequence. None that the detector was fitted on: their
-        scores are too low.
+        See :meth:`PaDiMDetector.fit`. None that the detector was fitted on: their scores are too low.
     path : str or path-like
         Of the HTML file. One that is there is replaced.
     y : array-like of shape (n_images,), optional
@@ -384,6 +382,6 @@ def _check_kinds(y: ArrayLike | None, n_images: int) -> list[str | None]:
     for index, value in enumerate(values.tolist()):
         if isinstance(value, bool) or value not in names:
             raise ValueError(
-                f'y[{index}] is {value!r}, expected "good" or the name of a defect for each image, or +1 and -1.'
+                f'y[{index}] is {value!r}, expected +1 or -1, or names: "good", or that of a defect.'
             )
     return [names[value] for value in values.tolist()]

@@ -172,12 +172,17 @@ def training_outliers(
     if rows is None:
         numbers = getattr(detector, "loo_indices_", range(len(detector.loo_scores_)))
         rows = [
-            {"path": f"training photo {number}", "loo_score": float(score)}
+            {"index": number, "loo_score": float(score)}
             for number, score in zip(numbers, detector.loo_scores_, strict=True)
         ]
     highest = sorted(rows, key=lambda row: -row["loo_score"])[:n_shown]
     return [
-        Outlier(row["path"], row["loo_score"], thumbnails.get(row.get("thumbnail", ""))) for row in highest
+        Outlier(
+            name=row.get("path") or f"training photo {row.get('index', '')}".strip(),
+            score=row["loo_score"],
+            thumbnail=thumbnails.get(row.get("thumbnail") or ""),
+        )
+        for row in highest
     ]
 
 
@@ -194,7 +199,7 @@ def model_facts(card: Mapping[str, Any], detector: Any) -> list[tuple[str, str]]
         "false_alarm_rate": detector.false_alarm_rate,
         "skipped": dict(getattr(detector, "skipped_", {})),
         "versions": _versions(),
-    } | {key: value for key, value in card.items() if value is not None}
+    } | {key: value for key, value in card.items() if value is not None or key == "false_alarm_rate"}
     threshold = -detector.offset_
     expected = expected_false_alarm_rate(detector.loo_scores_, threshold)
     facts = {
@@ -208,7 +213,7 @@ def model_facts(card: Mapping[str, Any], detector: Any) -> list[tuple[str, str]]
         "channels": len(detector.channel_indices_),
         "input size": _size(known["image_size"]),
         "threshold": f"{threshold:.6g}",
-        "false-alarm rate asked for": f"{100 * known['false_alarm_rate']:.3g} %",
+        "false-alarm rate asked for": _rate(known["false_alarm_rate"]),
         "expected at this threshold": f"at most {100 * expected:.3g} %",
         "leave-one-out scores": len(detector.loo_scores_),
         "versions": ", ".join(f"{name} {version}" for name, version in known["versions"].items()),
@@ -219,7 +224,11 @@ def model_facts(card: Mapping[str, Any], detector: Any) -> list[tuple[str, str]]
 
 def _size(size: Any) -> str:
     height, width = size if isinstance(size, Sequence) else (size, size)
-    return f"{height} × {width} pixels"
+    return f"{height} by {width} pixels"
+
+
+def _rate(rate: float | None) -> str:
+    return "none, the threshold was set" if rate is None else f"{100 * rate:.3g} %"
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from PIL import Image
 #: Largest width and height of a photo's thumbnail.
 PHOTO_BOX = (256, 320)
 # Shares of the box, and JPEG qualities: the first that fits is taken.
-_TRIALS = ((1.0, 80), (1.0, 65), (1.0, 50), (1.0, 35), (0.75, 40), (0.5, 40), (0.25, 40))
+_TRIALS = ((1.0, 80), (1.0, 60), (1.0, 40), (0.9, 35), (0.8, 35), (0.7, 35), (0.6, 35), (0.5, 35), (0.25, 35))
 # Maps are smooth, and a browser enlarges them smoothly.
 _MAP_SIDES = (96, 64, 32)
 _MAP_BYTES = 3000
@@ -99,5 +99,5 @@ def _opacities() -> bytes:
 
 def _save(image: Image.Image, kind: str, **options: object) -> bytes:
     file = BytesIO()
-    image.save(file, kind, **options)  # type: ignore[arg-type]
+    image.save(file, kind, **options)
     return file.getvalue()
