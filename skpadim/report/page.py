@@ -82,7 +82,7 @@ def render(source: Source) -> Iterator[str]:
     loo_scores = np.asarray(source.detector.loo_scores_, dtype=np.float64)
     ranks = ranked(entries)
     outliers = training_outliers(source.card, source.detector, source.thumbnails)
-    shown = choose(source.parts, threshold)
+    shown = choose(source.parts, threshold, PAGE_BYTES)
     axis = make_axis([*loo_scores.tolist(), *(entry.score for entry in entries)], threshold)
     found_kinds = kinds(entries, threshold)
     rows = _rows(entries, loo_scores, threshold, axis)
@@ -132,7 +132,7 @@ def _or_lowest(score: float) -> float:
     return -math.inf if math.isnan(score) else score
 
 
-def choose(parts: Parts, threshold: float, n_bytes: int = PAGE_BYTES) -> set[int]:
+def choose(parts: Parts, threshold: float, n_bytes: int) -> set[int]:
     """Return the numbers of the entries whose pictures are shown, so that the page is small enough.
 
     All, if there is room. Otherwise the defective ones that are missed come first, then by score, the highest

@@ -119,10 +119,10 @@ class Parts:
                 if end == 0:
                     parts._check_header(line)
                 else:
-                    parts._note(Entry(**_read(line, path)["entry"]), end, len(line))
+                    parts._note(_entry(_read(line, path)["entry"]), end, len(line))
                 end += len(line)
         if end == 0:
-            raise ValueError(f"{path!r} is empty: it holds no parts of a report; delete it.")
+            raise ValueError(f"{path!r} holds no parts of a report; delete it.")
         os.truncate(path, end)
         return parts
 
@@ -155,6 +155,11 @@ class Parts:
                 f"{self.path!r} holds parts of a report by another model or threshold (differing in "
                 f"{', '.join(differing) or 'what it says'}): delete it, or go on with that one."
             )
+
+
+def _entry(found: dict[str, Any]) -> Entry:
+    # JSON knows no tuples.
+    return Entry(**{**found, "outside": {name: tuple(numbers) for name, numbers in found["outside"].items()}})
 
 
 def _line(content: dict[str, Any]) -> bytes:

@@ -15,6 +15,7 @@ _MARGIN = 5
 _EDGE = 0.02
 # Beyond this multiple of the threshold a linear axis crowds all good photos together.
 _LINEAR_UP_TO = 4.0
+_ROUNDING = 1e-9
 # Irrational, hence neighbours in a row never come to the same height.
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -50,13 +51,14 @@ class Axis:
             rounds = [digit * 10.0**power for power in range(first, last + 1) for digit in (1, 2, 5)]
         else:
             step = _round_step((self.high - self.low) / 5)
-            rounds = [step * count for count in range(math.ceil(self.low / step), int(self.high // step) + 1)]
+            first, last = math.ceil(self.low / step - _ROUNDING), math.floor(self.high / step + _ROUNDING)
+            return [step * count for count in range(first, last + 1)]
         return [tick for tick in rounds if self.low <= tick <= self.high]
 
 
 def _round_step(least: float) -> float:
     power = 10.0 ** math.floor(math.log10(least))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least * (1 - 1e-9))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least * (1 - _ROUNDING))
 
 
 def make_axis(scores: Iterable[float], threshold: float) -> Axis:
