@@ -185,8 +185,9 @@
     byId("gallery").append(...sorted);
   }
   for (const radio of all("[name=filter]")) radio.addEventListener("change", filter);
-  for (const choice of [kind, byId("search")]) if (choice) choice.addEventListener("input", filter);
-  byId("sort").addEventListener("input", sort);
+  kind?.addEventListener("change", filter);
+  byId("search").addEventListener("input", filter);
+  byId("sort").addEventListener("change", sort);
   byId("fade").addEventListener("input", (event) => {
     byId("gallery").style.setProperty("--fade", event.target.value / 100);
   });
