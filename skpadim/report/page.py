@@ -30,13 +30,16 @@ from .summaries import (
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
-#: The most bytes that a page has, some text of every photo aside.
+#: The most bytes that a page has.
 PAGE_BYTES = 15_000_000
-# Around the pictures of a photo, and in the table.
-_CARD_BYTES = 2200
-_ROW_BYTES = 400
-#: The table of all photos ends here.
-MOST_ROWS = 5000
+# Estimates from above: of what does not grow with the photos; around the pictures of a photo; of its row in
+# the table; and of its numbers for the script. Paths come on top, several times each.
+_FIXED_BYTES = 400_000
+_CARD_BYTES, _PATHS_PER_CARD = 2000, 6
+_ROW_BYTES, _PATHS_PER_ROW = 300, 2
+_NUMBER_BYTES = 40
+#: The table of all photos, and the list of those that could not be read, end here.
+MOST_ROWS, MOST_FAILURES = 5000, 300
 # Of what there is room for, this share shows a sample of all the photos that do not score highest.
 _SAMPLE_SHARE = 0.2
 
@@ -112,7 +115,9 @@ def render(source: Source) -> Iterator[str]:
         "checks": camera_checks(entries),
         "entries": entries,
         "shown": shown,
-        "failures": [(number, entry) for number, entry in enumerate(entries) if entry.error is not None],
+        "failures": [(number, entry) for number, entry in enumerate(entries) if entry.error is not None][
+            :MOST_FAILURES
+        ],
         "outliers": outliers,
         "facts": model_facts(source.card, source.detector),
         "data": _data(entries, loo_scores, threshold, axis, rows),
@@ -139,9 +144,15 @@ def choose(parts: Parts, threshold: float, n_bytes: int) -> set[int]:
     first; a share of the room is left for photos at even steps down the rest.
     """
     entries = parts.entries
-    room = n_bytes - 400_000 - _ROW_BYTES * min(len(entries), MOST_ROWS) - 40 * len(entries)
-    costs = [size + _CARD_BYTES for size in parts.n_bytes]
-    readable = [number for number in ranked(entries) if entries[number].error is None]
+    ranks = ranked(entries)
+    lengths = [len(entry.path) for entry in entries]
+    rows = sum(_ROW_BYTES + _PATHS_PER_ROW * lengths[number] for number in ranks[:MOST_ROWS])
+    room = float(n_bytes - _FIXED_BYTES - rows - _NUMBER_BYTES * len(entries))
+    costs = [
+        size + _CARD_BYTES + _PATHS_PER_CARD * length
+        for size, length in zip(parts.n_bytes, lengths, strict=True)
+    ]
+    readable = [number for number in ranks if entries[number].error is None]
     if sum(costs) <= room:
         return set(range(len(entries)))
     missed = [n for n in readable if entries[n].kind not in (None, GOOD) and entries[n].score <= threshold]
@@ -149,9 +160,11 @@ def choose(parts: Parts, threshold: float, n_bytes: int) -> set[int]:
     shown, left = _take(first, costs, room * (1 - _SAMPLE_SHARE))
     rest = [number for number in readable if number not in shown]
     # At even steps, for which the mean costs of the rest tell how many there is room for.
-    n_sampled = int((left + room * _SAMPLE_SHARE) // (sum(costs[n] for n in rest) / max(1, len(rest)) or 1))
-    steps = np.linspace(0, len(rest) - 1, min(n_sampled, len(rest))).round().astype(int).tolist()
-    sampled, _ = _take([rest[step] for step in steps], costs, left + room * _SAMPLE_SHARE)
+    room = left + room * _SAMPLE_SHARE
+    share = room / max(1, sum(costs[number] for number in rest))
+    n_sampled = int(np.clip(share, 0, 1) * len(rest))
+    steps = np.linspace(0, len(rest) - 1, n_sampled).round().astype(int).tolist()
+    sampled, _ = _take([rest[step] for step in steps], costs, room)
     return shown | sampled
 
 

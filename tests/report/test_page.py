@@ -76,6 +76,18 @@ def test_photos_without_pictures_stand_in_the_table(detector, tmp_path, monkeypa
     assert {attrs["href"][1:] for attrs, _ in found.all("a")} <= ids
 
 
+def test_the_smallest_page_shows_no_pictures():
+    assert choose(parts([1.0, 2.0, math.nan], 25_000), 5.0, 1000) == set()
+
+
+def test_long_paths_leave_less_room():
+    found = parts(list(map(float, range(3000))), 10_000)
+    long = SimpleNamespace(
+        entries=[Entry("x" * 800, e.score, 0.5) for e in found.entries], n_bytes=found.n_bytes
+    )
+    assert 0 < len(choose(long, 5.0, PAGE_BYTES)) < 0.8 * len(choose(found, 5.0, PAGE_BYTES))
+
+
 @pytest.mark.parametrize(
     ("paths", "folder", "names"),
     [

@@ -31,6 +31,7 @@
   const field = byId("threshold");
   const area = line.parentElement;
   const cards = all("#gallery > .card");
+  const cells = all("[data-verdict]");
 
   function count() {
     const above = data.roles.map(() => 0);
@@ -99,13 +100,17 @@
         const mistake = card.querySelector(".mistake");
         if (mistake) mistake.textContent = mistakeOf(card.dataset.number);
       }
-      for (const cell of all("[data-verdict]")) cell.textContent = verdictOf(cell.dataset.verdict);
+      for (const cell of cells) {
+        const verdict = verdictOf(cell.dataset.verdict);
+        if (cell.textContent !== verdict) cell.textContent = verdict;
+      }
       filter();
     });
   }
 
   line.tabIndex = 0;
   line.setAttribute("role", "slider");
+  line.setAttribute("aria-label", "Threshold");
   line.setAttribute("aria-valuemin", data.axis.low);
   line.setAttribute("aria-valuemax", data.axis.high);
 
