@@ -19,8 +19,9 @@ detector = PaDiMDetector(image_size=160).fit(photos.X_train)
 # %%
 # Anomaly maps
 # ------------
-# One photo of a good part and one of each defect. All maps share a colour scale with the threshold in its
-# middle: what is yellow in any row is beyond it. The solid outline is what ``segment`` marks; a photo has one
+# One photo of a good part and one of each defect, ordered by score; of many photos the twelve highest are
+# shown. All maps share a colour scale with the threshold in its middle: what is yellow anywhere is beyond it,
+# and where the map is low the photo shows. The solid outline is what ``segment`` marks; a photo has one
 # exactly if ``predict`` calls it an anomaly. The dotted outline is the true defect.
 shown = slice(39, 44)
 names = [defect.replace("_", " ") for defect in photos.defects_test[shown]]
@@ -35,6 +36,10 @@ display = AnomalyMapDisplay.from_estimator(
 # parts never seen, the threshold keeps its false-alarm rate. How many defects it finds they cannot tell:
 # that takes photos of defects.
 ScoreDisplay.from_estimator(detector, photos.X_test, photos.y_test)
+
+# %%
+# With the names of the defects instead of +1 and -1 each kind has a row.
+ScoreDisplay.from_estimator(detector, photos.X_test, photos.defects_test)
 
 # %%
 # Both draw from numbers as well, for example of another lot, and into axes of your own.

@@ -60,8 +60,8 @@ print(f"{'good':<10}{'':>15}{(scores[kinds == 'good'] < 0).mean():>16.0%}")
 print(f"\npixel ROC AUC {pixel_roc_auc_score(photos.masks_test, maps):.3f}")
 
 # %%
-# One photo of every kind with its map. The solid outline is what the detector marks, the dotted one the true
-# defect: not every photo of a defect has a mark.
+# One photo of every kind with its map, the highest score first. The solid outline is what the detector
+# marks, the dotted one the true defect: not every photo of a defect has a mark.
 shown = [int(np.flatnonzero(kinds == kind)[0]) for kind in dict.fromkeys(kinds)]
 display = AnomalyMapDisplay.from_estimator(
     detector, photos.X_test[shown], y=kinds[shown], masks=[photos.masks_test[index] for index in shown]

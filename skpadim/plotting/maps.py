@@ -10,21 +10,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from ..calibration import conformal_p_values
 from ..images.collection import check_images
-from ..images.masks import Masks, check_pairs
-from .scores import check_labels, check_threshold
+from ..images.inputs import as_collection
+from ..images.masks import Masks
+from .checks import check_like_photos, check_masks, check_names, check_scores, check_threshold
+from .choice import check_choice, choose, peaks, take
+from .figures import figure_image, make_pairs
+from .marks import DEFECT, MARKED, draw_outline, hatch, legend_handles, over_grey
+from .overlays import opacity, scale_limits, scale_position
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, ListedColormap, Normalize
+    from matplotlib.colors import Colormap
+    from PIL.Image import Image
 
 _LABELS = {1: "good", -1: "defective"}
-# ITU-R BT.601: the lightness of a colour, in which the photo lies under a map.
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_PHOTO_WIDTH = 3.2  # inches
-_MARKED: dict[str, Any] = {"color": "black", "linestyle": "-"}
-_DEFECT: dict[str, Any] = {"color": "black", "linestyle": ":"}
-_HATCH = "xxx"
+_BAR_HEIGHT = 5.0  # inches at most, as a taller one is no easier to read
 
 
 class AnomalyMapDisplay:
@@ -35,7 +37,7 @@ class AnomalyMapDisplay:
     Parameters
     ----------
     images : images
-        Photos as :meth:`PaDiMDetector.fit` takes them; a few, each gets a row.
+        Photos as :meth:`PaDiMDetector.fit` takes them; a few, each gets a pair of cells.
     maps : iterable of ndarray of shape (height, width)
         The anomaly map of each photo at its own size; higher = more anomalous, NaN = not looked at.
     threshold : float
@@ -46,11 +48,19 @@ class AnomalyMapDisplay:
         The true defect of each photo, None for a good one; see :func:`skpadim.metrics.pro_score`.
     y : array-like of shape (n_images,), default=None
         A title for each photo: +1 for a good part and -1 for a defective one, or names.
+    scores : array-like of shape (n_images,), default=None
+        The anomaly score of each photo, for its title. None: the title says the peak of its map.
+    p_values : array-like of shape (n_images,), default=None
+        For the title, too.
+    indices : array-like of int of shape (n_images,), default=None
+        Where these are chosen from more photos, the index of each among them. None: 0, 1, ...
+    n_chosen_from : int, default=None
+        How many photos they are chosen from. None: these are all.
 
     Attributes
     ----------
     ax_ : ndarray of shape (n_images, 2) of Axes
-        Photos to the left, maps to the right.
+        Photos to the left, the same with their maps over them to the right.
     figure_ : Figure
     colorbar_ : Colorbar
 
@@ -70,6 +80,8 @@ class AnomalyMapDisplay:
     ... )
     >>> display.ax_.shape
     (3, 2)
+    >>> display.to_pil(dpi=50).mode
+    'RGB'
     >>> plt.close(display.figure_)
     """
 
@@ -84,28 +96,29 @@ class AnomalyMapDisplay:
         segments: Sequence[NDArray[np.bool_]] | NDArray[np.bool_] | None = None,
         masks: Masks | None = None,
         y: ArrayLike | None = None,
+        scores: ArrayLike | None = None,
+        p_values: ArrayLike | None = None,
+        indices: ArrayLike | None = None,
+        n_chosen_from: int | None = None,
     ) -> None:
         self.images = _decode(images)
+        everything = np.arange(len(self.images))
+        self.indices = everything if indices is None else np.asarray(indices)
+        if self.indices.shape != everything.shape or self.indices.dtype.kind not in "iu":
+            raise ValueError(f"indices must be an integer for each of the {len(everything)} images.")
         self.threshold = check_threshold(threshold)
-        self.maps = self._check_like_images("maps", maps)
+        self.maps = check_like_photos("maps", maps, self.images, self.indices)
         if segments is None:
             # In float64, as predict compares.
             segments = [single.astype(np.float64) > self.threshold for single in self.maps]
-        self.segments = self._check_like_images("segments", segments)
+        self.segments = check_like_photos("segments", segments, self.images, self.indices)
         if not all(np.isin(single, (0, 1)).all() for single in self.segments):
             raise ValueError("segments holds other values than True and False, which mark pixels or do not.")
-        self.masks = None
-        if masks is not None:
-            # Where a map is NaN the defect is true all the same.
-            pairs = check_pairs(masks, (np.nan_to_num(single) for single in self.maps))
-            self.masks = [mask for mask, _ in pairs]
-        self.y = None if y is None else np.asarray(y)
-        if self.y is not None and not all(isinstance(name, str) for name in self.y.flat):
-            check_labels(self.y)
-        if self.y is not None and self.y.shape != (len(self.images),):
-            raise ValueError(
-                f"y has shape {self.y.shape}, expected ({len(self.images)},): one label per image."
-            )
+        self.masks = None if masks is None else check_masks(masks, self.images, self.indices)
+        self.y = None if y is None else check_names(y, len(self.images))
+        self.scores = self._check_numbers("scores", scores)
+        self.p_values = self._check_numbers("p_values", p_values)
+        self.n_chosen_from = len(everything) if n_chosen_from is None else n_chosen_from
 
     @classmethod
     def from_estimator(
@@ -115,22 +128,26 @@ class AnomalyMapDisplay:
         y: ArrayLike | None = None,
         masks: Masks | None = None,
         *,
+        max_images: int | None = 12,
+        order: str = "score",
         ax: Axes | NDArray[np.object_] | None = None,
         cmap: str | Colormap = "cividis",
         alpha: float = 0.6,
     ) -> Self:
-        """Draw photos with the maps and marks of a fitted detector.
+        """Draw photos with the maps and marks of a fitted detector, their scores and p-values.
 
         Parameters
         ----------
         estimator : PaDiMDetector
             Fitted.
         X : images
-            See :meth:`PaDiMDetector.fit`; a few, each gets a row.
-        y : array-like of shape (n_images,), default=None
-            A title for each photo: +1 for a good part and -1 for a defective one, or names.
-        masks : iterable of (height, width) array-like, path or None, default=None
-            The true defect of each photo at its own size, None for a good one.
+            See :meth:`PaDiMDetector.fit`.
+        y, masks
+            Of each photo; see :class:`AnomalyMapDisplay`.
+        max_images : int or None, default=12
+            How many photos are shown at most; the figure says of how many. None: all.
+        order : {"score", "given"}, default="score"
+            "score": the photos of the highest scores, highest first. "given": the first ones, as they come.
         ax, cmap, alpha
             See :meth:`plot`.
 
@@ -143,7 +160,8 @@ class AnomalyMapDisplay:
         TypeError
             If the estimator draws no anomaly maps of images.
         ValueError
-            If an image cannot be read, or ``y`` or ``masks`` do not match the images.
+            If an image cannot be read, ``y`` or ``masks`` do not match the images, or another parameter has
+            no such value.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         draws = getattr(estimator, "anomaly_map", None)
@@ -152,11 +170,27 @@ class AnomalyMapDisplay:
                 f"estimator is a {type(estimator).__name__}, which draws no anomaly maps of images; pass "
                 "a PaDiMDetector (of a search, its best_estimator_)."
             )
-        images = _decode(X)  # Once for all three.
-        maps = estimator.anomaly_map(images, original_size=True)
-        # Not from these maps: resampled to a photo's size, a peak that predict sees may be lost.
-        segments = estimator.segment(images, original_size=True)
-        display = cls(images, maps, -estimator.offset_, segments=segments, masks=masks, y=y)
+        check_choice(max_images, order)
+        photos = check_images(X, value_range=estimator.value_range)
+        n = len(photos)
+        names = None if y is None else check_names(y, n)
+        scores = -estimator.score_samples(X)
+        chosen = choose(scores, max_images, order)
+        every = as_collection(X)
+        shown = [every[index] for index in chosen]  # as given: only so the detector knows their range
+        display = cls(
+            [photos.original(index) for index in chosen],
+            estimator.anomaly_map(shown, original_size=True),
+            -estimator.offset_,
+            # Not from these maps: resampled to a photo's size, a peak that predict sees may be lost.
+            segments=estimator.segment(shown, original_size=True),
+            masks=take("masks", masks, chosen, n),
+            y=take("y", names, chosen, n),
+            scores=scores[chosen],
+            p_values=conformal_p_values(estimator.loo_scores_, scores[chosen]),
+            indices=chosen,
+            n_chosen_from=n,
+        )
         return display.plot(ax, cmap=cmap, alpha=alpha)
 
     @classmethod
@@ -169,6 +203,10 @@ class AnomalyMapDisplay:
         segments: Sequence[NDArray[np.bool_]] | NDArray[np.bool_] | None = None,
         masks: Masks | None = None,
         y: ArrayLike | None = None,
+        scores: ArrayLike | None = None,
+        p_values: ArrayLike | None = None,
+        max_images: int | None = 12,
+        order: str = "score",
         ax: Axes | NDArray[np.object_] | None = None,
         cmap: str | Colormap = "cividis",
         alpha: float = 0.6,
@@ -177,8 +215,10 @@ class AnomalyMapDisplay:
 
         Parameters
         ----------
-        images, maps, threshold, segments, masks, y
-            See :class:`AnomalyMapDisplay`.
+        images, maps, threshold, segments, masks, y, scores, p_values
+            See :class:`AnomalyMapDisplay`. Without scores the peaks of the maps decide what is shown.
+        max_images, order
+            See :meth:`from_estimator`.
         ax, cmap, alpha
             See :meth:`plot`.
 
@@ -192,7 +232,25 @@ class AnomalyMapDisplay:
             If an image cannot be read, the threshold is not finite, or the rest does not match the images.
         """
         check_matplotlib_support(f"{cls.__name__}.from_maps")
-        display = cls(images, maps, threshold, segments=segments, masks=masks, y=y)
+        check_choice(max_images, order)
+        photos = check_images(images)
+        n = len(photos)
+        names = None if y is None else check_names(y, n)
+        by = peaks(maps) if scores is None else check_scores("scores", scores)
+        take("maps" if scores is None else "scores", by, np.arange(0), n)  # one per image, or an error
+        chosen = choose(by, max_images, order)
+        display = cls(
+            [photos.original(index) for index in chosen],
+            take("maps", maps, chosen, n) or [],
+            threshold,
+            segments=take("segments", segments, chosen, n),
+            masks=take("masks", masks, chosen, n),
+            y=take("y", names, chosen, n),
+            scores=None if scores is None else by[chosen],
+            p_values=take("p_values", p_values, chosen, n),
+            indices=chosen,
+            n_chosen_from=n,
+        )
         return display.plot(ax, cmap=cmap, alpha=alpha)
 
     def plot(
@@ -202,20 +260,20 @@ class AnomalyMapDisplay:
         cmap: str | Colormap = "cividis",
         alpha: float = 0.6,
     ) -> Self:
-        """Draw a row per photo: the photo, and its map over the photo in shades of middle grey.
+        """Draw a grid of pairs: each photo, and beside it the same photo under its map.
 
-        The colour bar shows the colours as they look over the middle of these shades.
+        The higher the map, the more opaque it is, so that the photo shows where nothing is found. The colour
+        bar shows the colours as they look over middle grey.
 
         Parameters
         ----------
         ax : Axes, or ndarray of shape (n_images, 2) of Axes, default=None
             Where to draw; a single Axes is divided. None: a new figure.
         cmap : str or Colormap, default="cividis"
-            The default turns from blue to yellow at the threshold, for any kind of colour vision, and grows
-            lighter all the way. In grey, too, what is at the threshold is lighter than anything below half
-            of it, whatever the photo (for ``alpha`` of 0.6 and more); the outlines say exactly.
+            The default turns from blue to yellow at the threshold, for any kind of colour vision. In grey
+            print the outlines tell what is beyond the threshold.
         alpha : float, default=0.6
-            Opacity of the map over its photo, in [0, 1]: at 1 the photo vanishes, at 0 the map.
+            Opacity of the map at its highest, in [0, 1]: at 0 it vanishes.
 
         Returns
         -------
@@ -223,137 +281,105 @@ class AnomalyMapDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
 
-        self.ax_ = self._make_axes(ax)
+        self.ax_ = make_pairs(ax, [photo.shape[0] / photo.shape[1] for photo in self.images])
         self.figure_ = self.ax_[0, 0].figure
-        norm = self._norm()
+        is_small = ax is None and len(self.images) > 3
+        norm = Normalize(*scale_limits(self.threshold))
         for index, (photo_axes, map_axes) in enumerate(self.ax_):
+            size = "small" if is_small else "medium"
             photo_axes.imshow(self.images[index])
-            photo_axes.set_title(self._title(index), parse_math=False)
-            white = 255 if self.images[index].dtype == np.uint8 else 1
-            # From black to white it spans a fifth of the greys, lest its lightness pass for that of the map.
-            map_axes.imshow(self.images[index] @ _LUMA, cmap="gray", vmin=-2 * white, vmax=3 * white)
+            photo_axes.set_title(self._title(index), fontsize=size, parse_math=False)
+            map_axes.imshow(self.images[index])
             # Clipped, because matplotlib takes infinity for missing.
-            map_axes.imshow(
-                np.clip(self.maps[index], norm.vmin, norm.vmax), cmap=cmap, norm=norm, alpha=alpha
-            )
-            map_axes.set_title("anomaly" if self.segments[index].any() else "no anomaly")
-            self._outline(index, map_axes)
+            shown = np.clip(self.maps[index], norm.vmin, norm.vmax)
+            opacities = np.nan_to_num(opacity(scale_position(self.maps[index], self.threshold)))
+            map_axes.imshow(shown, cmap=cmap, norm=norm, alpha=alpha * opacities)
+            map_axes.set_title(self._verdict(index), fontsize=size)
+            self._mark(index, map_axes, 1.0 if is_small else 1.5)
+        height = self.figure_.bbox.height / self.figure_.dpi
         self.colorbar_ = self.figure_.colorbar(
-            ScalarMappable(norm, _over_grey(cmap, alpha)),
-            ax=list(self.ax_[:, 1]),
+            ScalarMappable(norm, over_grey(cmap, alpha)),
+            ax=list(self.ax_.flat),
             aspect=30,
-            panchor=False,  # Narrow photos stay in the middle, as on the left.
+            shrink=min(1.0, _BAR_HEIGHT / height),
+            anchor=(0.0, 1.0),
+            panchor=False,  # Narrow photos stay in the middle of their cells.
             extend="both" if any((single < norm.vmin).any() for single in self.maps) else "max",
             label="anomaly map (line: threshold)",
         )
         self.colorbar_.ax.axhline(self.threshold, color="black", linewidth=2)
-        self._add_legend()
+        self._explain(is_own=ax is None)
         return self
 
-    def _check_like_images(self, name: str, given: Any) -> list[NDArray[Any]]:
-        arrays = [np.asarray(single) for single in given]
-        if len(arrays) != len(self.images):
-            raise ValueError(f"{name} holds {len(arrays)}, expected one per image: {len(self.images)}.")
-        for index, (array, photo) in enumerate(zip(arrays, self.images, strict=True)):
-            if array.shape != photo.shape[:2]:
-                raise ValueError(
-                    f"{name}[{index}] has shape {array.shape}, its photo {photo.shape[:2]}. Compute it at "
-                    "the photo's own size, for example by PaDiMDetector.anomaly_map(X, original_size=True)."
-                )
-        return arrays
+    def to_pil(self, dpi: float = 100) -> Image:
+        """Return the figure as a PIL image, drawn first where it is not yet.
 
-    def _norm(self) -> Normalize:
-        """Return the scale: the threshold is its middle, and twice the threshold its end.
+        Parameters
+        ----------
+        dpi : float, default=100
+            Pixels per inch.
 
-        It depends on no map, so a few extreme values leave the others as they are.
+        Returns
+        -------
+        PIL.Image.Image
+            RGB. For one photo under its map at the photo's own size see :func:`skpadim.plotting.overlay`.
         """
-        from matplotlib.colors import CenteredNorm
+        if not hasattr(self, "figure_"):
+            self.plot()
+        return figure_image(self.figure_, dpi)
 
-        return CenteredNorm(self.threshold, abs(self.threshold) or 1.0)
-
-    def _make_axes(self, ax: Any) -> NDArray[np.object_]:
-        import matplotlib.pyplot as plt
-        from matplotlib.axes import Axes
-
-        shape = (len(self.images), 2)
-        # Height over width; photos narrower than 1 : 3 are drawn narrower than the others.
-        ratios = [min(image.shape[0] / image.shape[1], 3.0) for image in self.images]
-        if ax is None:
-            size = (2 * _PHOTO_WIDTH + 1, sum(_PHOTO_WIDTH * ratio + 0.3 for ratio in ratios) + 0.5)
-            axes = plt.figure(figsize=size, layout="constrained").subplots(
-                *shape, squeeze=False, height_ratios=ratios
-            )
-        elif isinstance(ax, Axes):
-            if (place := ax.get_subplotspec()) is None:
-                raise ValueError("ax has a free position and cannot be divided; make it by plt.subplots().")
-            ax.set_axis_off()
-            axes = place.subgridspec(*shape, height_ratios=ratios).subplots(squeeze=False)
-        elif np.shape(ax) == shape or (len(self.images) == 1 and np.size(ax) == 2):
-            axes = np.reshape(ax, shape)
-        else:
-            raise ValueError(f"ax has shape {np.shape(ax)}, expected {shape}: a photo and a map per image.")
-        for single in axes.flat:
-            single.set(xticks=[], yticks=[])
-        return axes
+    def _check_numbers(self, name: str, given: ArrayLike | None) -> NDArray[np.float64] | None:
+        if given is None:
+            return None
+        array = check_scores(name, given)
+        if len(array) != len(self.images):
+            raise ValueError(f"{name} holds {len(array)}, expected one per image: {len(self.images)}.")
+        return array
 
     def _title(self, index: int) -> str:
         if self.y is None:
-            return f"image {index}"
-        return _LABELS.get(self.y[index], str(self.y[index]))
+            return f"image {self.indices[index]}"
+        name = _LABELS.get(self.y[index], str(self.y[index]))
+        is_as_given = np.array_equal(self.indices, np.arange(self.n_chosen_from))
+        return name if is_as_given else f"{self.indices[index]}: {name}"
 
-    def _outline(self, index: int, axes: Axes) -> None:
+    def _verdict(self, index: int) -> str:
+        if self.scores is not None:
+            numbers = f"score {self.scores[index]:.4g}"
+        else:
+            numbers = f"peak {peaks(self.maps[index : index + 1])[0]:.4g}"
+        if self.p_values is not None:
+            numbers += f", p {self.p_values[index]:.2g}"
+        return f"{'anomaly' if self.segments[index].any() else 'no anomaly'}\n{numbers}"
+
+    def _mark(self, index: int, axes: Axes, width: float) -> None:
         """Draw around what is marked and what is defective, and hatch what was not looked at."""
-        _contour(axes, self.segments[index], **_MARKED)
+        draw_outline(axes, self.segments[index], width, **MARKED)
         if self.masks is not None:
-            _contour(axes, self.masks[index], **_DEFECT)
+            draw_outline(axes, self.masks[index], width, **DEFECT)
         unseen = np.isnan(self.maps[index])
-        if unseen.any():
-            axes.contourf(*_padded(unseen), levels=[0.5, 1.5], colors="none", hatches=[_HATCH])
-        height, width = unseen.shape
-        axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+        hatch(axes, unseen)
+        height, width_ = unseen.shape
+        axes.set(xlim=(-0.5, width_ - 0.5), ylim=(height - 0.5, -0.5))
 
-    def _add_legend(self) -> None:
-        """Explain below the last map what is there to see."""
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Patch
-
-        handles: list[Any] = [_with_halo(Line2D([], [], label="marked as anomalous", **_MARKED))]
-        if self.masks is not None:
-            handles.append(_with_halo(Line2D([], [], label="true defect", **_DEFECT)))
-        if any(np.isnan(single).any() for single in self.maps):
-            handles.append(Patch(facecolor="none", hatch=_HATCH, label="not looked at"))
-        self.ax_[-1, 1].legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), frameon=False)
+    def _explain(self, *, is_own: bool) -> None:
+        """Say of how many photos these are, and below the photos what is there to see."""
+        handles = legend_handles(self.segments, self.masks or [], self.maps)
+        n = len(self.images)
+        caption = "" if n == self.n_chosen_from else f"{n} of {self.n_chosen_from} photos"
+        if is_own:
+            if caption:
+                self.figure_.suptitle(caption)
+            if handles:
+                self.figure_.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+        elif handles or caption:  # The title of a caller's figure is the caller's.
+            self.ax_[-1, 1].legend(
+                handles=handles, title=caption, loc="upper left", bbox_to_anchor=(0, 0), frameon=False
+            )
 
 
 def _decode(images: Any) -> list[NDArray[Any]]:
     photos = check_images(images)
     return [photos.original(index) for index in range(len(photos))]
-
-
-def _over_grey(cmap: str | Colormap, alpha: float) -> ListedColormap:
-    """Return the colours that a map has over middle grey."""
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-
-    colours = plt.get_cmap(cmap)(np.linspace(0, 1, 256))[:, :3]
-    return ListedColormap(alpha * colours + (1 - alpha) * 0.5)
-
-
-def _padded(mask: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return x, y and values of a mask with a margin, so that outlines close at the photo's border."""
-    height, width = mask.shape
-    return np.arange(-1, width + 1), np.arange(-1, height + 1), np.pad(mask.astype(float), 1)
-
-
-def _contour(axes: Axes, mask: NDArray[np.bool_], color: str, linestyle: str) -> None:
-    if mask.any():  # matplotlib warns of a contour of nothing.
-        _with_halo(axes.contour(*_padded(mask), levels=[0.5], colors=color, linestyles=linestyle))
-
-
-def _with_halo(line: Any) -> Any:
-    """Edge a line in white, for photos as dark as the line."""
-    from matplotlib.patheffects import withStroke
-
-    line.set(path_effects=[withStroke(linewidth=3.5, foreground="white")])
-    return line

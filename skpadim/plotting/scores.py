@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,16 +9,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
+from .checks import are_names, check_names, check_scores, check_threshold
+from .figures import figure_image
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
 # Masaki Okabe and Kei Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Where
 # there is no colour, markers and rows tell the groups apart.
+_DEFECTIVE = {"color": "#d55e00", "marker": "^"}
 _GROUP_STYLES = {
     "leave-one-out": {"color": "#0072b2", "facecolor": "none", "marker": "o"},
     "unseen good": {"color": "#0072b2", "marker": "o"},
-    "unseen defective": {"color": "#d55e00", "marker": "^"},
 }
+_ROW_HEIGHT = 0.65  # inches, of each row beyond the third
 # Irrational, hence neighbours in a row of scores never come to the same height.
 _GOLDEN_RATIO = (np.sqrt(5) - 1) / 2
 
@@ -36,7 +40,8 @@ class ScoreDisplay:
     scores : array-like of shape (n_images,)
         Of images that the detector did not learn from: minus ``score_samples``.
     y : array-like of shape (n_images,)
-        +1 for a good part, -1 for a defective one.
+        +1 for a good part, -1 for a defective one; or names, ``"good"`` and kinds of defects, each a row of
+        its own.
     threshold : float
         The anomaly score above which an image is an anomaly: minus ``offset_``.
 
@@ -62,15 +67,10 @@ class ScoreDisplay:
     """
 
     def __init__(self, loo_scores: ArrayLike, scores: ArrayLike, y: ArrayLike, threshold: float) -> None:
-        self.loo_scores = _check_scores("loo_scores", loo_scores)
-        self.scores = _check_scores("scores", scores)
-        self.y = np.asarray(y)
+        self.loo_scores = check_scores("loo_scores", loo_scores)
+        self.scores = check_scores("scores", scores)
+        self.y = check_names(y, len(self.scores))
         self.threshold = check_threshold(threshold)
-        if self.y.shape != self.scores.shape:
-            raise ValueError(
-                f"y has shape {self.y.shape}, expected {self.scores.shape}: one label per image."
-            )
-        check_labels(self.y)
 
     @classmethod
     def from_estimator(
@@ -85,7 +85,7 @@ class ScoreDisplay:
         X : images, or what the estimator scores
             None that it was fitted on: their scores are too low.
         y : array-like of shape (n_images,)
-            +1 for a good part, -1 for a defective one.
+            +1 for a good part, -1 for a defective one; or ``"good"`` and the names of defects.
         ax, **scatter
             See :meth:`plot`.
 
@@ -98,7 +98,7 @@ class ScoreDisplay:
         TypeError
             If the estimator has no leave-one-out scores.
         ValueError
-            If an image cannot be read, or ``y`` is not a +1 or -1 for each.
+            If an image cannot be read, or ``y`` is not a +1 or -1, or a name, for each.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
@@ -137,7 +137,7 @@ class ScoreDisplay:
         Raises
         ------
         ValueError
-            If scores or threshold are not finite, or ``y`` is not a +1 or -1 for each.
+            If scores or threshold are not finite, or ``y`` is not a +1 or -1, or a name, for each.
         """
         check_matplotlib_support(f"{cls.__name__}.from_scores")
         return cls(loo_scores, scores, y, threshold).plot(ax, **scatter)
@@ -167,42 +167,44 @@ class ScoreDisplay:
         style = normalize_kwargs(scatter, PathCollection)
         if "c" in style and "color" not in style:
             style["color"] = style.pop("c")
+        groups = {"leave-one-out": self.loo_scores} | self._unseen()
         if ax is None:
-            _, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
+            height = 3.2 + _ROW_HEIGHT * max(0, len(groups) - 3)
+            _, ax = plt.subplots(figsize=(7, height), layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
-        groups = {
-            "leave-one-out": self.loo_scores,
-            "unseen good": self.scores[self.y == 1],
-            "unseen defective": self.scores[self.y == -1],
-        }
         labels = []
         for row, (name, scores) in enumerate(groups.items()):
             heights = row + 0.6 * ((0.5 + np.arange(len(scores)) * _GOLDEN_RATIO) % 1 - 0.5)
-            ax.scatter(np.sort(scores), heights, **(_GROUP_STYLES[name] | style))
+            ax.scatter(np.sort(scores), heights, **(_GROUP_STYLES.get(name, _DEFECTIVE) | style))
             labels.append(f"{name}\n{np.sum(scores > self.threshold)} of {len(scores)} above")
         self.line_ = ax.axvline(self.threshold, color="black", linestyle="--", label="threshold")
-        ax.set(yticks=range(len(labels)), yticklabels=labels, xlabel="anomaly score")
+        ax.set(yticks=range(len(labels)), xlabel="anomaly score")
+        ax.set_yticklabels(labels, parse_math=False)
         ax.set_ylim(len(labels) - 0.5, -1)
         ax.legend(loc="upper right", framealpha=0.5, borderaxespad=0.2)  # above all scores
         return self
 
+    def to_pil(self, dpi: float = 100) -> Image:
+        """Return the figure as a PIL image, drawn first where it is not yet.
 
-def check_threshold(threshold: float) -> float:
-    """Return a threshold as a float; refuse one that is not finite."""
-    if not isinstance(threshold, Real) or not np.isfinite(threshold):
-        raise ValueError(f"threshold is {threshold!r}, expected a finite number.")
-    return float(threshold)
+        Parameters
+        ----------
+        dpi : float, default=100
+            Pixels per inch.
 
+        Returns
+        -------
+        PIL.Image.Image
+            RGB.
+        """
+        if not hasattr(self, "figure_"):
+            self.plot()
+        return figure_image(self.figure_, dpi)
 
-def check_labels(y: NDArray[Any]) -> None:
-    """Refuse labels other than +1 and -1, booleans among them."""
-    for index, label in enumerate(y.flat):
-        if isinstance(label, bool | np.bool_) or label not in (1, -1):
-            raise ValueError(f"y[{index}] is {label}, expected +1 for a good or -1 for a defective part.")
-
-
-def _check_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(scores, dtype=np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite and of shape (n_images,); got shape {array.shape}.")
-    return array
+    def _unseen(self) -> dict[str, NDArray[np.float64]]:
+        """Return the scores of each kind of part; kinds of defects in the order in which they come."""
+        if not are_names(self.y):
+            good, defective = self.scores[self.y == 1], self.scores[self.y == -1]
+            return {"unseen good": good, "unseen defective": defective}
+        kinds = sorted(dict.fromkeys(self.y), key=lambda kind: kind != "good")
+        return {f"unseen {kind}": self.scores[self.y == kind] for kind in kinds}

@@ -55,6 +55,21 @@ def test_score_display_draws_a_step_of_a_pipeline_and_groups_without_members():
     assert sizes == [30, 10, 0]
 
 
+def test_every_kind_of_defect_has_a_row():
+    names = ["dent", "good", "a $ b", "dent", "good"]
+    display = ScoreDisplay.from_scores([1.0, 2.0], [5.0, 1.0, 4.0, 1.5, 2.0], names, 3.0)
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == [
+        "leave-one-out\n0 of 2 above",
+        "unseen good\n0 of 2 above",
+        "unseen dent\n1 of 2 above",
+        "unseen a $ b\n1 of 1 above",
+    ]
+    positions = [dots.get_offsets()[:, 0].tolist() for dots in display.ax_.collections]
+    assert positions == [[1.0, 2.0], [1.0, 2.0], [1.5, 5.0], [4.0]]
+    assert display.to_pil(50).size == tuple(np.rint(50 * display.figure_.get_size_inches()).astype(int))
+
+
 @pytest.mark.parametrize(
     ("style", "faces", "edges"),
     [
