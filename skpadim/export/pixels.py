@@ -17,6 +17,10 @@ from .builder import GraphBuilder
 
 # Of Keys' cubic filter, as Pillow has it.
 _CUBIC = -0.5
+# Weights are rounded to as many bits as keep the largest below 2**15, as torch does for bytes: where sums lie
+# half way between two bytes, as they often do, this decides.
+_LIMIT = 2**15 - 0.5
+_MOST_BITS = 22.0
 
 
 def add_resize(
@@ -70,7 +74,9 @@ def resize_matrix(n_in: int, n_out: int, interpolation: str) -> np.ndarray:
         near = ((_CUBIC + 2) * distances - (_CUBIC + 3)) * distances**2 + 1
         far = (((distances - 5) * distances + 8) * distances - 4) * _CUBIC
         weights = np.where(distances < 1, near, np.where(distances < 2, far, 0))
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    bits = np.exp2(np.minimum(np.ceil(np.log2(_LIMIT / weights.max())) - 1, _MOST_BITS))
+    return np.sign(weights) * np.floor(np.abs(weights) * bits + 0.5) / bits
 
 
 def _matrix_in_graph(
@@ -82,7 +88,7 @@ def _matrix_in_graph(
     pixels = graph.op("Range", graph.constant(0, np.int64), n_in, graph.constant(1, np.int64))
     scale = graph.op("Div", graph.cast(n_in, TensorProto.DOUBLE), graph.constant(float(n_out)))
     stretch = graph.op("Max", scale, one)
-    middles = graph.op("Mul", graph.constant((np.arange(n_out)[kept] + 0.5)[:, None]), scale)
+    middles = graph.op("Mul", graph.constant((np.arange(n_out) + 0.5)[:, None]), scale)
     places = graph.op("Add", graph.cast(pixels, TensorProto.DOUBLE), graph.constant(0.5))
     distances = graph.op("Div", graph.op("Abs", graph.op("Sub", places, middles)), stretch)
     if interpolation == "bilinear":
@@ -93,7 +99,16 @@ def _matrix_in_graph(
         outer = graph.op("Where", graph.op("Less", distances, graph.constant(2.0)), far, graph.constant(0.0))
         weights = graph.op("Where", graph.op("Less", distances, one), near, outer)
     total = graph.op("ReduceSum", weights, graph.ints(1), keepdims=1)
-    return graph.cast(graph.op("Div", weights, total), TensorProto.FLOAT)
+    weights = graph.op("Div", weights, total)
+    # log2 by the natural logarithm, which is all that there is.
+    ratio = graph.op("Div", graph.constant(_LIMIT), graph.op("ReduceMax", weights, keepdims=0))
+    log2 = graph.op("Mul", graph.op("Log", ratio), graph.constant(1 / np.log(2)))
+    fewer = graph.op("Sub", graph.op("Ceil", log2), one)
+    bits = graph.op("Pow", graph.constant(2.0), graph.op("Min", fewer, graph.constant(_MOST_BITS)))
+    whole = graph.op("Add", graph.op("Mul", graph.op("Abs", weights), bits), graph.constant(0.5))
+    rounded = graph.op("Mul", graph.op("Sign", weights), graph.op("Floor", whole))
+    matrix = graph.cast(graph.op("Div", rounded, bits), TensorProto.FLOAT)
+    return _cut(graph, matrix, 0, kept)
 
 
 def _polynomial(graph: GraphBuilder, value: str, coefficients: list[float]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from PIL import Image
 
 from small import small
 
@@ -37,10 +36,3 @@ def run(file):
     session = onnxruntime.InferenceSession(file)
     names = [output.name for output in session.get_outputs()]
     return lambda photos: dict(zip(names, session.run(None, {"photos": photos}), strict=True))
-
-
-def resized(photos, size):
-    """Return photos at another size, as stacks of files of one camera have it."""
-    import numpy as np
-
-    return np.stack([np.asarray(Image.fromarray(photo).resize(size[::-1])) for photo in photos])

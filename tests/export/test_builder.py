@@ -17,13 +17,11 @@ def run(graph, output, x):
     made = helper.make_graph(
         graph.nodes,
         "test",
-        [kind("x", TensorProto.FLOAT, None)],
-        [kind(output, TensorProto.FLOAT, None)],
+        [kind("x", TensorProto.FLOAT, x.shape)],
+        [kind(output, TensorProto.FLOAT, x.shape)],
         list(graph.initializers.values()),
     )
-    model = helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
     return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0], made
 

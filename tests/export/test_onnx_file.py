@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from conftest import resized
+from cameras import resized
 from skpadim.export import to_onnx
 from small import small
 
@@ -38,7 +38,7 @@ def test_all_outputs_are_the_detector_s(run, fitted, good):
 @pytest.mark.parametrize("size", [(64, 64), (60, 110), (200, 160)])
 def test_photos_of_any_size(run, fitted, good, size):
     photos = resized(good.X_test, size)
-    assert_same(run(photos), fitted.inspect(photos, maps=True, masks=True), 5e-3)
+    assert_same(run(photos), fitted.inspect(photos, maps=True, masks=True), 1e-4)
 
 
 def test_a_photo_alone_and_in_a_batch(run, good):
@@ -84,7 +84,7 @@ def test_one_camera_s_size_is_baked_in(fitted, good, tmp_path):
     found = dict(
         zip([o.name for o in session.get_outputs()], session.run(None, {"photos": photos}), strict=True)
     )
-    assert_same(found, fitted.inspect(photos, maps=True, masks=True), 5e-3)
+    assert_same(found, fitted.inspect(photos, maps=True, masks=True), 1e-4)
 
 
 def test_ignored_pixels_count_for_nothing(good, tmp_path):

@@ -36,9 +36,7 @@ def by_file(pixels, size, window, mode, photo_size):
         [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)],
         list(graph.initializers.values()),
     )
-    model = helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
-    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     return session.run(None, {"photos": pixels.permute(0, 2, 3, 1).numpy()})[0]
 
@@ -52,15 +50,15 @@ def test_pixels_are_torch_s_but_for_rounding(mode, size, baked):
     expected = by_torch(pixels, (64, 48), mode)[:, :, window[0], window[1]].astype(float)
     found = by_file(pixels, (64, 48), window, mode, size if baked else None)
     assert found.shape == expected.shape
-    differences = np.abs(found - expected)
-    assert differences.max() <= 1
-    assert (differences > 0).mean() < 0.01
+    # Sums of float32 may lie on the other side of a half, which they hardly ever do.
+    assert np.abs(found - expected).max() <= 1
+    assert (found != expected).mean() < 1e-3
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("sides", [(64, 64), (100, 64), (30, 64)])
-def test_matrices_are_torch_s_on_floats(mode, sides):
+def test_matrices_are_torch_s_but_for_their_bits(mode, sides):
     n_in, n_out = sides
     identity = torch.eye(n_in, dtype=torch.float64)[None, None]
     expected = torch.nn.functional.interpolate(identity, (n_in, n_out), mode=mode, antialias=True)
-    np.testing.assert_allclose(resize_matrix(n_in, n_out, mode).T, expected[0, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(resize_matrix(n_in, n_out, mode).T, expected[0, 0].numpy(), atol=2**-15)
