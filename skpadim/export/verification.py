@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..detector import PaDiMDetector
 from ..images.arrays import Size
 
-# What scores of photos of the network's own size may differ by, relatively; and of others, of which a pixel may
+# What scores of photos of the network's own size may differ by, relatively; and of others, where a pixel may
 # be rounded to the other side.
 TOLERANCE = 1e-4
 _TOLERANCE_RESIZED = 1e-3
