@@ -1,8 +1,8 @@
 """The file of a fitted detector that the command `skpadim` writes and reads, ``line3.skpadim``.
 
-It is a zip, and a file of skops: ``skops.io.load("line3.skpadim", trusted=TRUSTED_TYPES)`` gives the detector,
-and executes nothing that the file chooses. Beside the detector it holds ``card.json``, what a person wants to
-know of it, and small pictures of those training photos that are least like the others.
+It is a zip, and a file of skops: ``skops.io.load("line3.skpadim", trusted=TRUSTED_TYPES)`` gives the
+detector, and executes nothing that the file chooses. Beside the detector it holds ``card.json``, what a person
+wants to know of it, and small pictures of those training photos that are least like the others.
 """
 
 from __future__ import annotations
@@ -239,6 +239,16 @@ def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     if card is None:
         raise ValueError(f"{str(path)!r} holds no card: load it with skpadim.model_file.load_model.")
     return card
+
+
+def has_card(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file is a zip that holds a card: files of joblib, and of skops alone, hold none."""
+    path = Path(path)
+    _refuse_absent(path)
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return _CARD in file.namelist()
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,8 +110,7 @@ def to_csv(verdict: dict[str, Any] | None) -> str:
     else:
         regions = verdict["regions"]
         cells: dict[str, Any] = dict(verdict)
-        cells |= {name: verdict[name] and json.dumps(verdict[name]) for name in _AS_JSON}
-        # Empty, not absent: [] and {} say that there was a look.
+        # Empty lists say that there was a look; None is an empty cell.
         cells |= {name: json.dumps(verdict[name]) for name in _AS_JSON if verdict[name] is not None}
         if regions is not None:
             cells["n_regions"] = len(regions)
@@ -196,14 +195,6 @@ def _checked(record: Any, name: str) -> dict[str, Any]:
     if lacking:
         raise ValueError(f"{name} lacks {', '.join(lacking)}.")
     return {field: record[field] for field in FIELDS}
-
-
-def count_verdicts(verdicts: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Return how many verdicts are "good", "anomaly" and "error"."""
-    counts = {"good": 0, "anomaly": 0, "error": 0}
-    for verdict in verdicts:
-        counts[verdict["verdict"]] += 1
-    return counts
 
 
 def _finite(value: float) -> float | None:
