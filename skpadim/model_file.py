@@ -1,8 +1,8 @@
 """The file of a fitted detector that the command `skpadim` writes and reads, ``line3.skpadim``.
 
 It is a zip, and a file of skops: ``skops.io.load("line3.skpadim", trusted=TRUSTED_TYPES)`` gives the
-detector, and executes nothing that the file chooses. Beside the detector it holds ``card.json``, what a person
-wants to know of it, and small pictures of those training photos that are least like the others.
+detector, and executes nothing that the file chooses. Beside the detector it holds ``card.json``, what a
+person wants to know of it, and small pictures of those training photos that are least like the others.
 """
 
 from __future__ import annotations

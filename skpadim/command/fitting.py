@@ -73,6 +73,7 @@ def _name_training(
 
 def _tell(card: Mapping[str, Any], folder: Path) -> None:
     training, threshold = card["training"], card["threshold"]
+    rate = 100 * card["false_alarm_rate"]
     n_above = sum(row["loo_score"] > threshold for row in training)
     height, width = card["crop_size"] or card["image_size"]
     show(f"Learned {card['n_photos']} photos of good parts in {folder} ({card['seconds']:.0f} s).")
@@ -80,8 +81,8 @@ def _tell(card: Mapping[str, Any], folder: Path) -> None:
         say(f"Not read: {path}: {reason}")
     show(f"Network: {card['network']}, layers {', '.join(card['layers'])}, {width} x {height} px.")
     show(
-        f"Threshold: {threshold:.4g}. Of new photos of good parts, about {card['false_alarm_rate']:.3g} "
-        "score higher (the false-alarm rate)."
+        f"Threshold: {threshold:.4g}. Of new photos of good parts, about {rate:.3g} % "
+        "score higher: the false-alarm rate."
     )
     show(
         f"Each training photo against all others: {n_above} of {len(training)} score above the threshold. "

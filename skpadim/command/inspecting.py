@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -101,7 +100,6 @@ def inspect(model: Model, chosen: Chosen, wanted: Wanted) -> dict[str, int]:
     done = {verdict["path"] for verdict in kept}
     n_left = len(set(chosen.paths) - done)
     listed = any(isinstance(output, VerdictList) for output in outputs)
-    bar = not (listed and sys.stdout.isatty())
     with ExitStack() as stack:
         takers = _takers(model, chosen, wanted)
         report = _report(model, chosen, wanted, done)
@@ -111,7 +109,7 @@ def inspect(model: Model, chosen: Chosen, wanted: Wanted) -> dict[str, int]:
             stack.callback(output.close)
             output.begin(kept)
         try:
-            with Progress("Inspecting", n_left, bar=bar) as progress:
+            with Progress("Inspecting", n_left, silent=listed) as progress:
                 for found in inspect_rest(model, chosen.paths, done, wanted):
                     for take in takers:
                         take(found)

@@ -18,13 +18,14 @@ class Progress:
         What is being done, in a word or two.
     total : int
         Of photos.
-    bar : bool, default=True
-        Whether a bar may be drawn: not where results are printed to the same terminal.
+    silent : bool, default=False
+        Whether to say nothing, where results are printed one by one.
     """
 
-    def __init__(self, what: str, total: int, *, bar: bool = True) -> None:
+    def __init__(self, what: str, total: int, *, silent: bool = False) -> None:
         self._what, self._total, self._done = what, total, 0
-        self._bar: Any = _bar() if bar and sys.stderr.isatty() else None
+        self._silent = silent
+        self._bar: Any = _bar() if not silent and sys.stderr.isatty() else None
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -38,7 +39,7 @@ class Progress:
         before, self._done = self._done, min(self._done + n_photos, self._total)
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done)
-        elif 10 * self._done // self._total > 10 * before // self._total:
+        elif not self._silent and 10 * self._done // self._total > 10 * before // self._total:
             say(f"{self._what}: {self._done} of {self._total} photos")
 
     def __exit__(

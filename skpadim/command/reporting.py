@@ -65,7 +65,7 @@ class ReportFile:
         photo = None if found.error is not None else original(found.path, self._model.detector)
         known = self._labelled.get(found.path)
         mask: Any = None if known is None or found.error is not None else known.mask
-        self._report.add(found, photo, kind=known and known.defect, mask=mask)
+        self._report.add(found, photo, kind=None if known is None else known.defect, mask=mask)
 
     def finish(self) -> None:
         """Write the page, and remove its parts."""

@@ -108,7 +108,7 @@ def move_threshold(model: Model, rate: float | None, value: float | None, output
 def check(model: Model, paths: list[str], rate: float, as_json: bool) -> int:
     """Print which photos do not look as photos of good parts do, and return the status to end with."""
     detector = model.detector
-    with Progress("Checking", len(paths), bar=not as_json) as progress:
+    with Progress("Checking", len(paths), silent=as_json) as progress:
         found = {one.index: one for one in detector.check(paths, false_alarm_rate=rate)}
         progress.advance(len(paths))
     for index, path in enumerate(paths):
