@@ -105,13 +105,13 @@ def test_thresholds_hold_for_this_once(model, model_path, parts, photos, tmp_pat
 
 def test_min_area_leaves_small_regions_out(model_path, parts, tmp_path):
     arguments = ["inspect", model_path, parts, "--json"]
-    run(*arguments, tmp_path / "all", "--threshold", "60", status=1)
-    run(*arguments, tmp_path / "large", "--threshold", "60", "--min-area", "300", status=1)
+    run(*arguments, tmp_path / "all", status=1)
+    run(*arguments, tmp_path / "large", "--min-area", "200", status=1)
     every, large = json_lines(tmp_path / "all"), json_lines(tmp_path / "large")
     areas = [region["area"] for verdict in every for region in verdict["regions"]]
-    assert min(areas) < 300 < max(areas)
+    assert min(areas) < 200 < max(areas)
     for some, verdict in zip(large, every, strict=True):
-        assert some["regions"] == [region for region in verdict["regions"] if region["area"] >= 300]
+        assert some["regions"] == [region for region in verdict["regions"] if region["area"] >= 200]
 
 
 _STOPPED = """
