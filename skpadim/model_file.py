@@ -35,6 +35,7 @@ _CARD = "card.json"
 _SCHEMA = "schema.json"  # of skops
 _THUMBNAILS = "training/"
 _PICKLED = (".joblib", ".pkl", ".pickle")
+_OF_THE_FIT = ("created", "versions")
 _EXPECTED = "expected a file that 'skpadim fit' or skpadim.model_file.save_model wrote"
 
 
@@ -46,7 +47,8 @@ class Model:
     ----------
     detector : PaDiMDetector
     card : dict
-        See `describe`; of a ``.skpadim`` file also what was known when it was fitted.
+        See `describe`; of a ``.skpadim`` file also what was known when it was fitted, and of others without
+        ``created`` and ``versions``.
     digest : str
         SHA-256 of the file, in hexadecimal: verdicts name it.
     path : Path
@@ -212,7 +214,10 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         detector = _load_skops(path)
     _refuse_no_detector(detector, path)
     detector.set_params(memory=None)
-    return Model(detector, card or describe(detector), file_digest(path), path, thumbnails)
+    if card is None:
+        # When the detector was fitted, and by which versions, nobody wrote down.
+        card = {name: value for name, value in describe(detector).items() if name not in _OF_THE_FIT}
+    return Model(detector, card, file_digest(path), path, thumbnails)
 
 
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:

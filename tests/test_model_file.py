@@ -109,6 +109,7 @@ def test_files_of_skops_and_joblib_are_read_too(detector, photos, tmp_path):
     for model in models:
         assert_array_equal(model.detector.loo_scores_, detector.loo_scores_)
         assert model.card["network"] == "resnet18" and model.card["name"] is None
+        assert "created" not in model.card, "nobody knows when it was fitted"
         assert model.thumbnails() == {} and not has_card(model.path)
     with pytest.raises(ValueError, match="holds no card"):
         read_card(tmp_path / "m.skops")
@@ -137,9 +138,7 @@ def test_a_network_of_ones_own_cannot_be_written(photos, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_untrusted_type_is_refused_in_words(path, tmp_path):
-    trap = tmp_path / "trap"
-
+def test_an_untrusted_type_is_refused_in_words(path):
     def swap(name, content):
         if name != "schema.json":
             return content
@@ -150,7 +149,6 @@ def test_an_untrusted_type_is_refused_in_words(path, tmp_path):
     rewritten(path, swap)
     with pytest.raises(ValueError, match=r"is refused, and nothing of it was run: .*subprocess\.Popen"):
         load_model(path)
-    assert not trap.exists()
 
 
 def test_another_estimator_is_refused(tmp_path):

@@ -164,7 +164,7 @@ def test_the_page_names_all_fields_and_its_examples_are_verdicts(tmp_path):
     tables = re.findall(r"^\| `(\w+)` \| ", page, re.MULTILINE)
     assert tables[: len(FIELDS)] == list(FIELDS)
     region_and_check = [*Region.__dataclass_fields__, *Outside.__dataclass_fields__]
-    assert tables[len(FIELDS) :] == region_and_check + ["n_regions", "largest_area"]
+    assert tables[len(FIELDS) :] == [*region_and_check, "n_regions", "largest_area"]
     assert f"version {VERSION}" in page
     examples = re.findall(r"^\{.*\}$", page, re.MULTILINE)
     (tmp_path / "v").write_text("\n".join(examples) + "\n")

@@ -26,16 +26,16 @@ def tell_card(card: Mapping[str, Any]) -> None:
     by = "set as a score" if rate is None else f"false-alarm rate {rate:.3g}"
     lines = {
         "Name": card["name"],
-        "Made": card["created"],
+        "Made": card.get("created"),
         "Learned": f"{card['n_photos']} photos" + (f" in {card['folder']}" if card["folder"] else ""),
         "Not read": f"{len(card['skipped'])} photos" if card["skipped"] else None,
         "Network": f"{card['network']}, layers {', '.join(card['layers'])}, {card['n_channels']} channels",
         "Sees": _sizes(card),
         "Threshold": f"{card['threshold']:.6g} ({by})",
-        "Versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items()),
     }
     for name, value in lines.items():
-        if value is not None:
+        if value:
             show(f"{name:<12}{value}")
     show(f"Training photos least like the others (leave-one-out score; {len(training)} have one):")
     for row in training[:_N_NAMED]:
