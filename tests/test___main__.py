@@ -48,3 +48,17 @@ command.main()
     found = python("-c", script)
     assert found.returncode == 2
     assert found.stderr == "Error: the command needs typer: pip install 'skpadim[cli]'.\n"
+
+
+def test_names_that_the_terminal_cannot_show_end_nothing():
+    script = """
+import sys
+from skpadim.command import main
+sys.argv = ["skpadim", "--version"]
+try:
+    main()
+except SystemExit:
+    print("photo-\\udcff.png")
+"""
+    found = python("-c", script)
+    assert found.stdout.splitlines()[-1] == "photo-\\udcff.png", found.stderr

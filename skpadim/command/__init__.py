@@ -5,6 +5,7 @@ Nothing but Typer is imported before a command runs: help and completion come at
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib.util import find_spec
 
@@ -17,6 +18,10 @@ def main() -> None:
     if lacking:
         print(f"Error: the command needs {', '.join(lacking)}: pip install 'skpadim[cli]'.", file=sys.stderr)
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal cannot show is no reason to lose the photos after it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     from .app import app
 
     app(prog_name="skpadim")

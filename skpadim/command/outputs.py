@@ -131,7 +131,7 @@ def in_a_line(verdict: Verdict) -> str:
     if word == "error":
         return f"{word:<8}{'':>19}  {path}: {verdict['error']}"
     unusual = f"  (unusual: {', '.join(verdict['checks'])})" if verdict["checks"] else ""
-    return f"{word:<8}{verdict['score']:9.4g}  p={verdict['p_value']:<6.3g}  {path}{unusual}"
+    return f"{word:<8}{verdict['score']:9.4g}  p={verdict['p_value']:<8.3g}  {path}{unusual}"
 
 
 def json_line(verdict: Verdict | None) -> str:

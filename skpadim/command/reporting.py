@@ -45,17 +45,18 @@ class ReportFile:
         self._folder = path.with_name(path.name + ".part")
         known: dict[str, Any] = {"title": _title(model), "thumbnails": model.thumbnails()}
         card = {**model.card, "digest": model.digest}
-        if done and (self._folder / _PARTS).is_file():
-            self._report = Report.resume(self._folder / _PARTS, card, model.detector, **known)
-        else:
-            self._folder.mkdir(exist_ok=True)
-            self._report = Report(card, model.detector, folder_for_parts=self._folder, **known)
-        lacking = done - self._report.paths
+        parts, lacking = self._folder / _PARTS, done
+        if done and parts.is_file():
+            self._report = Report.resume(parts, card, model.detector, **known)
+            lacking = done - self._report.paths
         if lacking:
             raise ValueError(
                 f"The report {str(path)!r} would lack {len(lacking)} photos that are judged already, the "
                 f"first {min(lacking)!r}. Leave --report out, or begin anew without --resume."
             )
+        if not done:
+            self._folder.mkdir(exist_ok=True)
+            self._report = Report(card, model.detector, folder_for_parts=self._folder, **known)
 
     def add(self, found: Inspection) -> None:
         """Add a photo."""

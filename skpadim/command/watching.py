@@ -116,8 +116,9 @@ def watch(model: Model, folder: Path, how: Watch) -> dict[str, int]:
                 drift.take(found)
                 counts[verdict["verdict"]] += 1
     except KeyboardInterrupt:
-        where = "" if how.json is None else f" Their verdicts are in {how.json}."
-        raise Stopped(f"{sum(counts.values())} photos were judged.{where}") from None
+        n_judged = sum(counts.values())
+        where = f" Their verdicts are in {how.json}." if n_judged and how.json is not None else ""
+        raise Stopped(f"{n_judged} photos were judged.{where}") from None
     finally:
         log.close()
     if arrivals.n_growing:

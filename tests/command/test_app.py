@@ -34,7 +34,14 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["fit"], ["inspect", "m.skpadim"], ["bogus"], ["fit", "a", "-o", "b", "--seed", "x"]]
+    "arguments",
+    [
+        ["fit"],
+        ["inspect", "m.skpadim"],
+        ["bogus"],
+        ["fit", "a", "-o", "b", "--seed", "x"],
+        ["fit", "a", "-o", "b", "--image-size", "big"],
+    ],
 )
 def test_wrong_usage_ends_with_2(arguments):
     assert "Error" in run(*arguments, status=2).stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from commands import json_lines, run, without_time
+from skpadim.command import outputs
 from skpadim.verdicts import read_verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +114,30 @@ def test_min_area_leaves_small_regions_out(model_path, parts, tmp_path):
     assert min(areas) < 200 < max(areas)
     for some, verdict in zip(large, every, strict=True):
         assert some["regions"] == [region for region in verdict["regions"] if region["area"] >= 200]
+
+
+def test_a_report_goes_on_where_it_was_stopped(model_path, parts, tmp_path, monkeypatch):
+    pytest.importorskip("skpadim.report")
+    files = ["--json", tmp_path / "v.jsonl", "--report", tmp_path / "r.html", "--batch-size", "4"]
+    run("inspect", model_path, parts, "--report", tmp_path / "whole.html", "--batch-size", "4", status=1)
+    write, judged = outputs.VerdictFile.write, []
+
+    def stop(self, verdict):
+        judged.append(verdict)
+        if len(judged) == 6:  # The report holds it already, the verdict file does not.
+            raise KeyboardInterrupt
+        write(self, verdict)
+
+    monkeypatch.setattr(outputs.VerdictFile, "write", stop)
+    run("inspect", model_path, parts, *files, status=130)
+    monkeypatch.undo()
+    assert len(json_lines(tmp_path / "v.jsonl.part")) == 5
+    run("inspect", model_path, parts, *files, "--resume", status=1)
+    pages = [
+        re.findall(r'data-path="([^"]+)"', (tmp_path / name).read_text()) for name in ("whole.html", "r.html")
+    ]
+    assert pages[0] == pages[1] and len(pages[0]) == 13
+    assert not list(tmp_path.glob("*.part"))
 
 
 _STOPPED = """
@@ -220,5 +246,5 @@ def test_reports_go_on_with_their_run(model_path, parts, tmp_path):
     page = (tmp_path / "r.html").read_text()
     assert "<!DOCTYPE html>" in page and not (tmp_path / "r.html.part").exists()
     result = run("inspect", model_path, parts, *files, "--resume", status=2)
-    assert "would lack 13 photos" in result.stderr
+    assert "would lack 13 photos" in result.stderr and not (tmp_path / "r.html.part").exists()
     assert (tmp_path / "r.html").read_text() == page
