@@ -19,6 +19,7 @@ from .outputs import Verdict, in_a_line, refuse_another_model
 from .photos import photos_below
 
 if TYPE_CHECKING:
+    from ..inspection import Inspection
     from ..model_file import Model
 
 # Size and time of the last change: both stand still when a file is whole.
@@ -104,7 +105,7 @@ def watch(model: Model, folder: Path, how: Watch) -> dict[str, int]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {str(folder)!r} to watch.")
     log = Log(how.json, model)
-    drift = Drift(model, log.judged)
+    drift = Drift(model, how.json, log.judged)
     arrivals = Arrivals(folder, {verdict["path"] for verdict in log.judged})
     counts = {"good": 0, "anomaly": 0, "error": 0}
     if not how.once:
@@ -115,7 +116,10 @@ def watch(model: Model, folder: Path, how: Watch) -> dict[str, int]:
                 log.write(verdict)
                 drift.take(found)
                 counts[verdict["verdict"]] += 1
+            if paths:
+                drift.keep()
     except KeyboardInterrupt:
+        drift.keep()
         n_judged = sum(counts.values())
         where = f" Their verdicts are in {how.json}." if n_judged and how.json is not None else ""
         raise Stopped(f"{n_judged} photos were judged.{where}") from None
@@ -137,7 +141,7 @@ def _looks(arrivals: Arrivals, how: Watch) -> Iterator[list[str]]:
         yield arrivals.look()
 
 
-def _judged(model: Model, paths: Sequence[str], min_area: int) -> Iterator[tuple[Verdict, Any]]:
+def _judged(model: Model, paths: Sequence[str], min_area: int) -> Iterator[tuple[Verdict, Inspection]]:
     if not paths:
         return
     found = model.detector.iter_inspect(paths, regions=True, checks=can_check(model), min_area=min_area)
@@ -196,49 +200,46 @@ def _cut_off_rest(path: Path) -> None:
 
 
 class Drift:
-    """Says once when the line has drifted, if the package can tell: `skpadim.monitoring`.
+    """Says when the line has drifted, by `skpadim.monitoring`; a restart goes on where it stood.
+
+    The monitor is kept beside the verdict file, as ``FILE.monitor``.
 
     Parameters
     ----------
     model : Model
+    log : Path or None
+        The verdict file.
     judged : sequence of dict
-        Verdicts of earlier runs, from which the monitor takes its state.
+        The verdicts in it.
     """
 
-    def __init__(self, model: Model, judged: Sequence[Verdict]) -> None:
+    def __init__(self, model: Model, log: Path | None, judged: Sequence[Verdict]) -> None:
         self._monitor: Any = None
         self._said = False
         if find_spec("skpadim.monitoring") is None:
             return
-        self._monitor = import_module("skpadim.monitoring").LineMonitor(model.detector)
-        for verdict in judged:
-            self._update(_score(verdict), _check(verdict))
+        kind = import_module("skpadim.monitoring").LineMonitor
+        self._path = None if log is None else log.with_name(f"{log.name}.monitor")
+        is_kept = self._path is not None and self._path.is_file() and bool(judged)
+        self._monitor = kind.load(self._path, model.detector) if is_kept else kind(model.detector)
+        # Verdicts that came after it was kept: of these the scores are known, not what the photos look like.
+        for verdict in judged[self._monitor.state.n_photos :]:
+            self._monitor.update(float("nan") if verdict["score"] is None else verdict["score"])
+        self._tell()
 
-    def take(self, found: Any) -> None:
+    def take(self, found: Inspection) -> None:
         """Take what was found of the next photo."""
         if self._monitor is not None:
-            self._update(found.score, found.check)
+            self._monitor.update(found.score, found.check)
+            self._tell()
 
-    def _update(self, score: float, check: Any) -> None:
-        state = self._monitor.update(score, check)
+    def keep(self) -> None:
+        """Write down where it stands."""
+        if self._monitor is not None and self._path is not None:
+            self._monitor.save(self._path)
+
+    def _tell(self) -> None:
+        state = self._monitor.state
         if state.drifted and not self._said:
             self._said = True
             say(f"The line has changed: {state}. Look at light, camera and parts.")
-
-
-def _score(verdict: Verdict) -> float:
-    return float("nan") if verdict["score"] is None else float(verdict["score"])
-
-
-def _check(verdict: Verdict) -> Any:
-    """Return the check that a verdict tells of."""
-    from ..camera import Outside, PhotoCheck
-
-    if verdict["checks"] is None:
-        return None
-    ends = {"value": float("nan"), "low": float("-inf"), "high": float("inf")}
-    outside = {
-        name: Outside(**{end: ends[end] if value is None else value for end, value in numbers.items()})
-        for name, numbers in verdict["checks"].items()
-    }
-    return PhotoCheck(0, outside)

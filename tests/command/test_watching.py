@@ -12,6 +12,7 @@ import pytest
 from commands import json_lines, run, without_time
 from skpadim.command import watching
 from skpadim.command.watching import Arrivals, Drift
+from skpadim.verdicts import verdict_of
 from trees import write_image, write_text
 
 
@@ -114,34 +115,81 @@ def test_there_must_be_a_folder(model_path, tmp_path):
 class _Monitor:
     """Stands for skpadim.monitoring.LineMonitor: the line has drifted at the third photo."""
 
-    def __init__(self, detector):
-        self.taken = []
+    def __init__(self, detector, taken=()):
+        self.taken = list(taken)
 
     def update(self, score, check=None):
         self.taken.append((score, check))
+
+    @property
+    def state(self):
         drifted = len(self.taken) >= 3
-        return type("State", (), {"drifted": drifted, "__str__": lambda _: "scores are higher"})()
+        return _State(n_photos=len(self.taken), drifted=drifted)
+
+    def save(self, path):
+        path.write_text(str(len(self.taken)))
+
+    @classmethod
+    def load(cls, path, detector):
+        return cls(detector, [("kept", None)] * int(path.read_text()))
 
 
-def test_drift_is_said_once_and_remembers_earlier_runs(model, photos, line, tmp_path, monkeypatch, capsys):
+class _State(types.SimpleNamespace):
+    def __str__(self):
+        return "scores are higher"
+
+
+@pytest.fixture
+def monitored(monkeypatch):
     module = types.ModuleType("skpadim.monitoring")
     module.LineMonitor = _Monitor
     module.__spec__ = types.SimpleNamespace()
     monkeypatch.setitem(sys.modules, "skpadim.monitoring", module)
-    found = model.detector.inspect([str(photo) for photo in photos[:5]], checks=True)
-    from skpadim.verdicts import verdict_of
 
-    judged = [verdict_of(one, model.digest) for one in found[:2]]
-    drift = Drift(model, judged)
-    for one in found[2:]:
+
+@pytest.mark.usefixtures("monitored")
+def test_drift_is_said_once_and_a_restart_goes_on_where_it_stood(model, photos, tmp_path, capsys):
+    found = model.detector.inspect([str(photo) for photo in photos[:6]], checks=True)
+    verdicts = [verdict_of(one, model.digest) for one in found]
+    drift = Drift(model, tmp_path / "w", [])
+    for one in found[:2]:
         drift.take(one)
-    assert capsys.readouterr().err.count("The line has changed: scores are higher") == 1
-    taken = drift._monitor.taken
-    assert [score for score, _ in taken] == found.scores.tolist()
-    assert [check.outside for _, check in taken] == [one.check.outside for one in found]
-
-
-def test_without_a_monitor_nothing_is_said(model, photos, monkeypatch, capsys):
-    monkeypatch.setattr(watching, "find_spec", lambda name: None)
-    Drift(model, []).take(model.detector.inspect([str(photos[0])])[0])
+    drift.keep()
+    assert drift._monitor.taken == [(one.score, one.check) for one in found[:2]]
     assert capsys.readouterr().err == ""
+    drift = Drift(model, tmp_path / "w", verdicts[:3])
+    drift.take(found[3])
+    kept = [("kept", None)] * 2
+    assert drift._monitor.taken == [*kept, (found[2].score, None), (found[3].score, found[3].check)]
+    assert capsys.readouterr().err.count("The line has changed: scores are higher") == 1
+
+
+@pytest.mark.usefixtures("monitored")
+def test_a_new_verdict_file_begins_a_new_monitor(model, model_path, photos, line, tmp_path):
+    log = tmp_path / "w.jsonl"
+    log.with_name("w.jsonl.monitor").write_text("9")
+    assert Drift(model, log, [])._monitor.taken == []
+    deliver(photos[0], line, "0.png")
+    run("watch", model_path, line, "--once", "--interval", "0.05", "--json", log, status=1)
+    assert log.with_name("w.jsonl.monitor").read_text() == "1"
+
+
+def test_the_monitor_of_the_package_watches_the_line(model, photos, tmp_path, capsys):
+    monitoring = pytest.importorskip("skpadim.monitoring")
+    found = model.detector.inspect([str(photo) for photo in photos], checks=True)
+    expected = monitoring.LineMonitor(model.detector)
+    drift = Drift(model, tmp_path / "w", [])
+    for one in found:
+        expected.update(one.score, one.check)
+        drift.take(one)
+    drift.keep()
+    again = Drift(model, tmp_path / "w", [verdict_of(one, model.digest) for one in found])
+    assert again._monitor.state == drift._monitor.state == expected.state
+
+
+def test_without_a_monitor_nothing_is_said(model, photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(watching, "find_spec", lambda name: None)
+    drift = Drift(model, tmp_path / "w", [])
+    drift.take(model.detector.inspect([str(photos[0])])[0])
+    drift.keep()
+    assert capsys.readouterr().err == "" and not list(tmp_path.glob("w*"))
