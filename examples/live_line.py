@@ -48,7 +48,7 @@ def watch(detectors: dict[str, PaDiMDetector]) -> None:
         detector.set_params(n_jobs=1)  # arrays need no threads that decode files
         start = time.perf_counter()
         for _ in range(3):
-            score(detector, np.zeros((SIZE, SIZE, 3), dtype=np.uint8))
+            detector.inspect([np.zeros((SIZE, SIZE, 3), dtype=np.uint8)])
         print(f"{camera}: warm after {1000 * (time.perf_counter() - start):.0f} ms")
     milliseconds, counts = [], {"good": 0, "anomaly": 0, "no photo": 0}
     for camera, frame in frames():
@@ -67,15 +67,10 @@ def judge(detector: PaDiMDetector, frame: object) -> str:
     """Return the verdict on a frame as OpenCV delivers it, or that it was none."""
     if not is_photo(frame):
         return "no photo"
-    normality = score(detector, frame[..., ::-1])  # from blue, green, red to red, green, blue
-    if np.isnan(normality):
+    found = detector.inspect([frame[..., ::-1]])[0]  # from blue, green, red to red, green, blue
+    if found.error is not None:
         return "no photo"
-    return "anomaly" if normality < detector.offset_ else "good"
-
-
-def score(detector: PaDiMDetector, photo: np.ndarray) -> float:
-    """Return the normality of one photo."""
-    return float(detector.score_samples(photo[None])[0])
+    return "anomaly" if found.is_anomaly else "good"
 
 
 def is_photo(frame: object) -> bool:

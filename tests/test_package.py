@@ -26,7 +26,7 @@ import sys
 import PIL.ImageOps, scipy.linalg, scipy.ndimage, torch
 import sklearn.callback, sklearn.feature_selection, sklearn.pipeline
 before = set(sys.modules)
-import skpadim
+from skpadim import *
 print(*sorted({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))
 print(*[name for name in sys.modules if name in {
     "PIL.PngImagePlugin", "matplotlib", "skops", "torch._dynamo", "torchvision"}])
@@ -35,6 +35,21 @@ print(*[name for name in sys.modules if name in {
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["skpadim", ""]
+
+
+def test_the_package_itself_takes_no_time():
+    """What is public is imported when it is asked for, so that `skpadim --help` comes at once."""
+    script = """
+import sys
+import skpadim
+print("torch" in sys.modules, "numpy" in sys.modules, set(skpadim.__all__) <= set(dir(skpadim)))
+print([name for name in skpadim.__all__ if getattr(skpadim, name).__name__ != name])
+print(hasattr(skpadim, "Elsewhere"))
+"""
+    command = [sys.executable, "-W", "error", "-c", script]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["False False True", "[]", "False"]
 
 
 def test_version_is_the_same_everywhere():

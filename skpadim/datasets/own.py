@@ -87,24 +87,46 @@ def load_inspection_folder(root: str | os.PathLike[str]) -> Bunch:
 def _read_own_folder(root: Path) -> tuple[Photos, list[Path]]:
     """Return the photos, and the folders that they and their masks are in."""
     train = _one_of(_TRAIN, root) or root / "train"
-    good = _one_of(_GOOD, train) or train / "good"
+    good = training_folder(root) or train / "good"
     photos = images_in(good, "good photos to train on, the folder named 'good', 'ok' or 'normal'")
-    test = _one_of(_TEST, root)
-    if test is None:
+    if test_folder(root) is None:
         return Photos(photos), [good]
-    masks = _one_of(_MASKS, root) or _one_of(_MASKS, test)
+    tested, used = read_tested(root)
+    return Photos(photos, tested), [good, *used]
+
+
+def training_folder(root: Path) -> Path | None:
+    """Return the folder of the good photos to train on, or None where the layout is another."""
+    train = _one_of(_TRAIN, root)
+    return None if train is None else _one_of(_GOOD, train)
+
+
+def test_folder(root: Path) -> Path | None:
+    """Return the folder to test on, or None where there is none."""
+    return _one_of(_TEST, root)
+
+
+def is_mask_folder(folder: Path) -> bool:
+    """Say whether a folder is named as those of masks are."""
+    return _plain(folder) in _MASKS
+
+
+def read_tested(root: Path) -> tuple[list[Photo], list[Path]]:
+    """Return the photos to test on, and the folders that they and their masks are in."""
+    test = test_folder(root) or root / "test"
     kinds = [
         folder
         for folder in subfolders(test, "a folder 'good' and one for each defect")
-        if _plain(folder) not in _MASKS
+        if not is_mask_folder(folder)
     ]
+    masks = _one_of(_MASKS, root) or _one_of(_MASKS, test)
     if masks is not None and masks.parent == test and all(_plain(folder) in _GOOD for folder in kinds):
         raise ValueError(
             f"expected in {str(test)!r}: a folder 'good' and one for each defect; found: {contents(test)}, "
             f"of which {masks.name!r} would hold masks, but of no defect. Rename it if it is one."
         )
     tested = {folder: images_in(folder, "photos to test on") for folder in kinds}
-    return Photos(photos, list(_tested(tested, masks))), [good, *kinds, *([masks] if masks else [])]
+    return list(_tested(tested, masks)), [*kinds, *([masks] if masks else [])]
 
 
 def _tested(tested: dict[Path, list[Path]], masks: Path | None) -> Iterator[Photo]:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from ..calibration import conformal_p_values
 from ..images.collection import check_images
 from ..images.inputs import as_collection
 from ..images.masks import Masks
@@ -174,20 +173,21 @@ class AnomalyMapDisplay:
         photos = check_images(X, value_range=estimator.value_range)
         n = len(photos)
         names = None if y is None else check_names(y, n)
-        scores = -estimator.score_samples(X)
+        scores = estimator.inspect(X).scores
         chosen = choose(scores, max_images, order)
         every = as_collection(X)
         shown = [every[index] for index in chosen]  # as given: only so the detector knows their range
+        found = estimator.inspect(shown, maps=True, masks=True, original_size=True)
         display = cls(
             [photos.original(index) for index in chosen],
-            estimator.anomaly_map(shown, original_size=True),
+            [one.map for one in found],
             -estimator.offset_,
             # Not from these maps: resampled to a photo's size, a peak that predict sees may be lost.
-            segments=estimator.segment(shown, original_size=True),
+            segments=[one.mask for one in found],
             masks=take("masks", masks, chosen, n),
             y=take("y", names, chosen, n),
             scores=scores[chosen],
-            p_values=conformal_p_values(estimator.loo_scores_, scores[chosen]),
+            p_values=found.p_values,
             indices=chosen,
             n_chosen_from=n,
         )

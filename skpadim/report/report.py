@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ..base.whole_files import beside
 from ..images.collection import check_images
 from ..images.masks import Masks, check_mask
 from ..inspection import Inspection
@@ -269,20 +270,13 @@ class Report:
         path : str or path-like
             Of the HTML file. One that is there is replaced.
         """
-        path = os.fspath(path)
-        handle, beside = tempfile.mkstemp(
-            dir=os.path.dirname(path) or ".", prefix=f".{os.path.basename(path)}."
-        )
         source = Source(self._parts, self._card, self._detector, self._thumbnails, self._title)
-        try:
-            # Names that are no text are shown by their bytes.
-            with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                file.writelines(render(source))
-            os.chmod(beside, 0o666 & ~_umask())
-            os.replace(beside, path)
-        except BaseException:
-            os.remove(beside)
-            raise
+        # Names that are no text are shown by their bytes.
+        with (
+            beside(path) as part,
+            part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+        ):
+            file.writelines(render(source))
 
 
 def _check_photo(photo: Any, path: str) -> tuple[int, int]:
@@ -298,13 +292,6 @@ def _check_photo(photo: Any, path: str) -> tuple[int, int]:
 
 def _text(content: bytes) -> str:
     return b64encode(content).decode("ascii")
-
-
-def _umask() -> int:
-    """Return which permissions new files lack; it can only be asked by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_report(

@@ -1,0 +1,6 @@
+"""``python -m skpadim`` is the command ``skpadim``."""
+
+from .command import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path in the same folder to write to, and move that file into place once it is whole.
+
+    Whatever fails, what was at the path before stays.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder.
+    """
+    target = Path(path)
+    refuse_absent_folder(target)
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def refuse_absent_folder(path: Path) -> None:
+    """Raise if there is no folder to write a file to."""
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
+    if path.is_dir():
+        raise ValueError(f"{str(path)!r} cannot be written: it is a folder; expected the name of a file.")

@@ -1,0 +1,93 @@
+"""Which photos a command is about: files, and those in folders, by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..datasets.bunches import Photo
+from ..datasets.files import contents, images_in, is_image
+from ..datasets.own import is_mask_folder, read_tested, test_folder, training_folder
+from .messages import say
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Photos, by their paths in order.
+
+    Attributes
+    ----------
+    paths : list of str
+        As they were given: a file, or the folder and the file in it.
+    root : Path
+        The folder to which names of pictures of them are relative.
+    labels : dict of str to Photo
+        What the folders say of photos to test on, by their paths: kinds of defects, and masks.
+    """
+
+    paths: list[str]
+    root: Path
+    labels: dict[str, Photo]
+
+    def name(self, path: str) -> Path:
+        """Return the path of a photo below the root."""
+        return Path(os.path.relpath(path, self.root))
+
+
+def find_photos(inputs: Sequence[Path]) -> Chosen:
+    """Return the photos that are given, and those in the folders that are given, sorted, none twice.
+
+    Of a folder with good photos to train on and others to test on, the latter.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file or folder, or a folder holds no photo.
+    """
+    paths = {str(path) for given in inputs for path in _photos_of(given)}
+    root = inputs[0] if len(inputs) == 1 else Path(os.path.commonpath([path.absolute() for path in inputs]))
+    return Chosen(sorted(paths), root if root.is_dir() else root.parent, _labels_in(inputs))
+
+
+def find_training_photos(folder: Path) -> list[Path]:
+    """Return the good photos to learn from: those in ``train/good``, or else those right in the folder.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    good = training_folder(folder) or folder
+    return images_in(good, "photos of good parts, right in the folder or in 'train/good' in it")
+
+
+def photos_below(folder: Path) -> Iterator[Path]:
+    """Yield the photos in a folder and in those below, without hidden ones and masks."""
+    for name, below, files in os.walk(folder):
+        below[:] = sorted(sub for sub in below if sub[0] != "." and not is_mask_folder(Path(sub)))
+        yield from (
+            Path(name, file) for file in sorted(files) if file[0] != "." and is_image(Path(name, file))
+        )
+
+
+def _labels_in(inputs: Sequence[Path]) -> dict[str, Photo]:
+    folders = [folder for folder in inputs if folder.is_dir() and test_folder(folder) is not None]
+    return {str(photo.path): photo for folder in folders for photo in read_tested(folder)[0]}
+
+
+def _photos_of(given: Path) -> list[Path]:
+    if not given.exists():
+        raise ValueError(f"there is no file or folder {str(given)!r}; found: {contents(given.parent)}.")
+    if not given.is_dir():
+        return [given]
+    folder = given
+    if training_folder(given) is not None:
+        folder = test_folder(given) or given
+        if folder != given:
+            say(f"{given} has photos to train on and others: those in {folder} are taken.")
+    found = list(photos_below(folder))
+    if not found:
+        raise ValueError(f"there is no photo in {str(folder)!r} or below; found: {contents(folder)}.")
+    return found

@@ -1,0 +1,40 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from skpadim.base.whole_files import beside, refuse_absent_folder
+
+
+def test_a_file_is_moved_into_place(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with beside(target) as part:
+        part.write_text("after")
+        assert part.parent == tmp_path and target.read_text() == "before"
+    assert target.read_text() == "after"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_was_there_stays(tmp_path, error):
+    target = tmp_path / "a.txt"
+    target.write_text("before")
+    with pytest.raises(error), beside(target) as part:
+        part.write_text("half")
+        raise error
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_there_must_be_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse_absent_folder(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match="there is no folder 'nowhere'"), beside("nowhere/a.txt"):
+        pass
+    with pytest.raises(ValueError, match="it is a folder"), beside(tmp_path):
+        pass
+    with beside("a.txt") as part:
+        part.write_text("here")
+    assert (tmp_path / "a.txt").read_text() == "here"
