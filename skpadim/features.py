@@ -493,7 +493,7 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
         sizes = (self.resized_size_, self.input_size_)
         painted = b"" if self.ignored_ is None else self.ignored_
-        kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32)
+        kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32, self.engine)
         try:
             return FeatureStore(self.memory, digest(identity, painted, *kind))
         except ValueError as error:

@@ -254,8 +254,14 @@ def info(
     """Say what a model file is: what was learned, when, by which versions, and which photos stood out."""
     with in_words(context.obj):
         from ..model_file import file_digest, has_card, read_card
-        from .showing import tell_card
+        from .showing import tell_card, tell_values
 
+        if model.suffix == ".onnx":
+            from ..export import read_metadata
+
+            said = {**read_metadata(model), "digest": file_digest(model)}
+            _show_json(said) if json else tell_values(said)
+            return
         card = read_card(model) if has_card(model) else _load(model).card
         digest = file_digest(model)
         if json:
@@ -263,6 +269,36 @@ def info(
         else:
             tell_card(card)
             show(f"{'Digest':<12}{digest}")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    model: Model,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Ends in .onnx, or in .xml for OpenVINO's format."
+        ),
+    ],
+    photo_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT", help="Of the camera's photos, if all have one size. Default: any."
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, float16 (half the size) or int8; these two need --photos.")
+    ] = "float32",
+    photos: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The good photos that the model learned.")
+    ] = None,
+) -> None:
+    """Write a model as one file that decides without Python: ONNX, or OpenVINO's own format."""
+    with in_words(context.obj):
+        from .exporting import export_model
+
+        export_model(_load(model), output, photo_size, precision, photos)
 
 
 @app.command()

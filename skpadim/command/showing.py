@@ -20,6 +20,12 @@ _N_NAMED = 5
 _MODEL_SUFFIX = ".skpadim"
 
 
+def tell_values(values: Mapping[str, Any]) -> None:
+    """Print what an exported file says; of long lists, how long they are."""
+    for name, value in values.items():
+        show(f"{name:<18}{f'{len(value)} values' if isinstance(value, list) and len(value) > 8 else value}")
+
+
 def tell_card(card: Mapping[str, Any]) -> None:
     """Print what a card says as a person reads it."""
     rate, training = card["false_alarm_rate"], card["training"]

@@ -1,5 +1,14 @@
 """A fitted detector as one file that other engines run: the extra ``export``."""
 
-from .onnx_file import to_onnx
+try:
+    import onnx as _onnx  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"skpadim.export needs {error.name}: install the extra, pip install 'skpadim[export]'."
+    ) from error
 
-__all__ = ["to_onnx"]
+from .metadata import read_metadata
+from .onnx_file import to_onnx
+from .openvino_file import to_openvino
+
+__all__ = ["read_metadata", "to_onnx", "to_openvino"]

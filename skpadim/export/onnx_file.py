@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper
 from sklearn.utils.validation import check_is_fitted
 
 import skpadim
 
 from ..base.checks import check_size
+from ..base.whole_files import beside
 from ..detector import PaDiMDetector
 from ..images.arrays import Size
 from ..images.resizing import centre_window
@@ -26,9 +23,10 @@ from ..pyramid import CoarseToFine
 from .builder import IR_VERSION, GraphBuilder, as_float
 from .decision import add_decisions, add_maps
 from .distances import add_distances
+from .metadata import metadata_of
 from .pixels import add_resize
 from .precision import at_precision, store_in_half
-from .verification import check_file
+from .verification import check_scores, onnxruntime_scores
 
 _TWO_GIGABYTES = 2**31 - 1
 _OUTPUTS = {
@@ -104,14 +102,10 @@ def to_onnx(
     path = Path(path)
     size = None if photo_size is None else check_size("photo_size", photo_size)
     model, as_written = build_model(detector, photo_size=size, precision=precision, photos=photos)
-    partial = path.with_name(f"{path.name}.part")
     data = f"{path.name}.data" if model.ByteSize() > _TWO_GIGABYTES else None
-    try:
-        onnx.save(model, partial, save_as_external_data=data is not None, location=data)
-        check_file(partial, as_written, size)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with beside(path) as part:
+        onnx.save(model, part, save_as_external_data=data is not None, location=data)
+        check_scores(onnxruntime_scores(part), as_written, size)
     return path
 
 
@@ -132,7 +126,7 @@ def build_model(
     )
     if precision == "float16":
         store_in_half(model)
-    helper.set_model_props(model, _metadata(detector, precision))
+    helper.set_model_props(model, metadata_of(detector, precision))
     return model, detector
 
 
@@ -172,26 +166,3 @@ def _with_values(graph: GraphBuilder, size: Size, photo_size: Size | None) -> on
         ],
         list(graph.initializers.values()),
     )
-
-
-def _metadata(detector: PaDiMDetector, precision: str) -> dict[str, str]:
-    """Return what a tool may want to know of a file, each value as JSON."""
-    features, _, gaussian = detector.pipeline_.named_steps.values()
-    values: Mapping[str, Any] = {
-        "skpadim.format": 1,
-        "skpadim.version": skpadim.__version__,
-        "skpadim.created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "skpadim.torch_version": torch.__version__,
-        "skpadim.network": features.backbone_ if isinstance(features.backbone_, str) else "module",
-        "skpadim.layers": list(features.layer_names_),
-        "skpadim.n_channels": len(detector.channel_indices_),
-        "skpadim.resized_size": list(features.resized_size_),
-        "skpadim.input_size": list(features.input_size_),
-        "skpadim.interpolation": features.normalisation_[2],
-        "skpadim.threshold": -gaussian.offset_,
-        "skpadim.false_alarm_rate": detector.false_alarm_rate,
-        "skpadim.n_learned": gaussian.n_samples_seen_,
-        "skpadim.loo_scores": np.sort(gaussian.loo_scores_).tolist(),
-        "skpadim.precision": precision,
-    }
-    return {name: json.dumps(value) for name, value in values.items()}

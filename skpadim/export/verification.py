@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +17,37 @@ from ..images.arrays import Size
 TOLERANCE = 1e-4
 _TOLERANCE_RESIZED = 1e-3
 
+Score: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-def check_file(path: Path, detector: PaDiMDetector, photo_size: Size | None) -> None:
-    """Run a file in onnxruntime beside its detector.
+
+def onnxruntime_scores(path: Path) -> Score:
+    """Return what computes scores of photos from a file, in onnxruntime."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda photos: np.asarray(session.run(["score"], {"photos": photos})[0])
+
+
+def openvino_scores(path: Path) -> Score:
+    """Return what computes scores of photos from a file, in OpenVINO and float32."""
+    import openvino
+
+    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda photos: np.array(compiled({"photos": photos})["score"])
+
+
+def check_scores(score: Score, detector: PaDiMDetector, photo_size: Size | None) -> None:
+    """Compare scores of a file with those of the detector that it was made of.
 
     Raises
     ------
     ValueError
         If they differ.
     """
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     own_size = detector.pipeline_[0].resized_size_
     tolerance = TOLERANCE if photo_size in (None, own_size) else _TOLERANCE_RESIZED
     photos = photos_like(photo_size or own_size)
-    found, expected = session.run(["score"], {"photos": photos})[0], -detector.score_samples(photos)
+    found, expected = score(photos), -detector.score_samples(photos)
     error = float(np.max(np.abs(found - expected) / expected))
     if not error <= tolerance:
         raise ValueError(
