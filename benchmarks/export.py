@@ -1,0 +1,294 @@
+"""Exported files beside the detector they were made of, the build before, and a peer's export.
+
+    python benchmarks/export.py --data DIR [--before FOLDER] [--peer NETWORK=FILE ...] --output PAGE
+
+``--before`` is a checkout of an earlier commit, whose ResNet-18 is timed in a process of its own; ``--peer``
+names ONNX files of the same networks, as benchmarks/export_anomalib.py writes them. Runs are taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from pages import command, machine, table
+from sklearn.metrics import roc_auc_score
+
+from skpadim import PaDiMDetector
+from skpadim.datasets import load_inspection_folder, make_inspection_images
+from skpadim.export import to_onnx, to_openvino
+from skpadim.export.precision import PRECISIONS, at_precision
+
+NETWORKS = {"efficientnet_lite0": "the default", "resnet18": "ResNet-18"}
+BATCHES = (1, 32)
+SIZE = 224
+SHARES = 5
+WORKER = """
+import sys, time
+import numpy as np, torch
+from skpadim import PaDiMDetector
+from skpadim.datasets import make_inspection_images
+torch.set_num_threads(int(sys.argv[1]))
+train = make_inspection_images(64, 0, 0, image_size=224).X_train
+test = make_inspection_images(0, 16, 16, image_size=224, random_state=1).X_test
+detector = PaDiMDetector("resnet18", ("layer1", "layer2", "layer3"), 100, weights=None).fit(train)
+print("ready", flush=True)
+for line in sys.stdin:
+    start = time.perf_counter()
+    detector.anomaly_map(test[: int(line)])
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="photos in the layout of MVTec AD")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier commit")
+    parser.add_argument("--peer", action="append", default=[], metavar="NETWORK=FILE")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--output", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    peers = dict(each.split("=", 1) for each in options.peer)
+    with TemporaryDirectory() as folder:
+        lines = [
+            "# Exported files",
+            "",
+            f"Made by `{command('export.py')}` on {machine()}, {options.threads} threads; torch "
+            f"{torch.__version__}, onnxruntime {onnxruntime.__version__}, OpenVINO {openvino.__version__}. "
+            f"100 channels, {SIZE} px, photos of that size in, smoothed maps and scores out.",
+            "",
+            *sizes_and_times(Path(folder), peers, options),
+            *engines_agree(Path(folder)),
+            *precisions(options.data),
+        ]
+    page = "\n".join(lines)
+    print(page)
+    if options.output:
+        options.output.write_text(page)
+
+
+def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Namespace) -> list[str]:
+    """Write files of both networks, and time them beside everything else."""
+    train = make_inspection_images(64, 0, 0, image_size=SIZE).X_train
+    photos = make_inspection_images(0, 16, 16, image_size=SIZE, random_state=1).X_test
+    runs: dict[str, Callable[[int], float]] = {}
+    sizes, writing = {}, {}
+    for network, name in NETWORKS.items():
+        params = {} if network == "efficientnet_lite0" else {"weights": None}
+        detector = PaDiMDetector(network, n_channels=100, **params).fit(train)
+        start = time.perf_counter()
+        file = to_onnx(detector, folder / f"{network}.onnx", photo_size=SIZE)
+        writing[name] = time.perf_counter() - start
+        xml = to_openvino(detector, folder / f"{network}.xml", photo_size=SIZE)
+        fast = PaDiMDetector(network, n_channels=100, engine="onnxruntime", **params).fit(train)
+        sizes[name] = file.stat().st_size
+        runs[f"{name}: detector in torch"] = timed(detector.anomaly_map, photos)
+        runs[f'{name}: detector, engine="onnxruntime"'] = timed(fast.anomaly_map, photos)
+        runs[f"{name}: file in onnxruntime"] = timed(in_onnxruntime(file, options.threads), photos)
+        runs[f"{name}: file in OpenVINO"] = timed(in_openvino(xml, options.threads), photos)
+        if network in peers:
+            sizes[f"{name}, anomalib"] = Path(peers[network]).stat().st_size
+            peer = in_onnxruntime(Path(peers[network]), options.threads, as_float=True)
+            runs[f"{name}: anomalib's file in onnxruntime"] = timed(peer, photos)
+    if options.before:
+        runs["ResNet-18: detector in torch, the build before"] = before(options.before, options.threads)
+    times = {name: {n: [] for n in BATCHES} for name in runs}
+    for turn in range(2 + options.repeats):
+        for name, run in runs.items():
+            for n in BATCHES:
+                seconds = run(n)
+                if turn >= 2:
+                    times[name][n].append(1000 * seconds / n)
+    medians = {name: {n: median(found) for n, found in each.items()} for name, each in times.items()}
+    reference = medians.get("ResNet-18: detector in torch, the build before")
+    head = ["", *(f"{n} photo{'s' * (n > 1)}: ms each" for n in BATCHES)]
+    head += [f"beside the build before, {n}" for n in BATCHES] if reference else []
+    rows = [
+        [
+            name,
+            *(f"{each[n]:.1f}" for n in BATCHES),
+            *((f"{each[n] / reference[n]:.2f}" for n in BATCHES) if reference else ()),
+        ]
+        for name, each in medians.items()
+    ]
+    weights = [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()]
+    return [
+        "## Sizes",
+        "",
+        *table(["one file of", "MB"], weights),
+        "",
+        *ratios(sizes, medians),
+        "Writing one took "
+        + " and ".join(f"{seconds:.0f} s ({name})" for name, seconds in writing.items())
+        + ", the first with all imports.",
+        "",
+        "## Times",
+        "",
+        f"Medians of {options.repeats} turns.",
+        "",
+        *table(head, rows),
+        "",
+    ]
+
+
+def ratios(sizes: dict[str, int], medians: dict[str, dict[int, float]]) -> list[str]:
+    """Say how sizes and times compare with the peer's."""
+    lines = []
+    for name in NETWORKS.values():
+        theirs = f"{name}, anomalib"
+        if theirs in sizes:
+            ours, others = (
+                medians[f"{name}: file in onnxruntime"],
+                medians[f"{name}: anomalib's file in onnxruntime"],
+            )
+            faster = " and ".join(f"{others[n] / ours[n]:.1f} ({n})" for n in BATCHES)
+            lines += [
+                f"{name}: {sizes[name] / sizes[theirs]:.3f} of anomalib's size, {faster} times as fast.",
+                "",
+            ]
+    return lines
+
+
+def timed(function: Callable[[np.ndarray], object], photos: np.ndarray) -> Callable[[int], float]:
+    def run(n: int) -> float:
+        start = time.perf_counter()
+        function(photos[:n])
+        return time.perf_counter() - start
+
+    return run
+
+
+def in_onnxruntime(file: Path, threads: int, *, as_float: bool = False) -> Callable[[np.ndarray], object]:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
+    (name,) = (each.name for each in session.get_inputs())
+    if not as_float:
+        return lambda photos: session.run(None, {name: photos})
+    # The peer's file takes floats in [0, 1], channels first; making them is not timed.
+    ready: dict[int, np.ndarray] = {}
+
+    def run(photos: np.ndarray) -> object:
+        if len(photos) not in ready:
+            ready[len(photos)] = np.ascontiguousarray(photos.transpose(0, 3, 1, 2), np.float32) / 255
+        return session.run(None, {name: ready[len(photos)]})
+
+    return run
+
+
+def in_openvino(xml: Path, threads: int, **hint: str) -> Callable[[np.ndarray], object]:
+    settings = {"INFERENCE_NUM_THREADS": threads, **(hint or {"INFERENCE_PRECISION_HINT": "f32"})}
+    compiled = openvino.Core().compile_model(xml, "CPU", settings)
+    return lambda photos: compiled({"photos": photos})
+
+
+def before(folder: Path, threads: int) -> Callable[[int], float]:
+    """Return what asks the build before, in a process of its own, for the seconds of so many photos."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", WORKER, str(threads)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+
+    def run(n: int) -> float:
+        process.stdin.write(f"{n}\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    return run
+
+
+def engines_agree(folder: Path) -> list[str]:
+    """Compare scores of the files, by size of the photos, with those of the detector."""
+    train = make_inspection_images(64, 0, 0, image_size=SIZE).X_train
+    rows = []
+    detector = PaDiMDetector(n_channels=100).fit(train)
+    file, xml = to_onnx(detector, folder / "any.onnx"), to_openvino(detector, folder / "any.xml")
+    for size in (SIZE, 180, 300, 512, 1000):
+        photos = make_inspection_images(0, 8, 8, image_size=size, random_state=2).X_test
+        expected = -detector.score_samples(photos)
+        runs = {
+            "onnxruntime": in_onnxruntime(file, 2)(photos)[0],
+            "OpenVINO, f32": in_openvino(xml, 2)(photos)["score"],
+            "OpenVINO, as it is": in_openvino(xml, 2, PERFORMANCE_HINT="LATENCY")(photos)["score"],
+        }
+        errors = (np.abs(found / expected - 1) for found in runs.values())
+        rows.append([f"{size} x {size}", *(f"{error.max():.1e} ({error.mean():.1e})" for error in errors)])
+    return [
+        "## Exact?",
+        "",
+        "Relative difference of scores from the detector's, the largest and the mean of 16 photos; files for "
+        "photos of any size, the default network.",
+        "",
+        *table(["photos", "onnxruntime", "OpenVINO, f32", "OpenVINO, its own default"], rows),
+        "",
+    ]
+
+
+def precisions(data: Path) -> list[str]:
+    """Measure what half precision and eight bits change, on real photos."""
+    photos = load_inspection_folder(data)
+    good = np.concatenate([photos.X_train, photos.X_test[photos.y_test == 1]])
+    defective = photos.X_test[photos.y_test == -1]
+    found: dict[str, list[tuple[float, float, float]]] = {precision: [] for precision in PRECISIONS}
+    random = np.random.default_rng(0)
+    for _ in range(SHARES):
+        order = random.permutation(len(good))
+        learned, unseen = good[order[: len(photos.X_train)]], good[order[len(photos.X_train) :]]
+        X, y = np.concatenate([unseen, defective]), np.repeat([0, 1], [len(unseen), len(defective)])
+        detector = PaDiMDetector().fit(learned)
+        exact = -detector.score_samples(X)
+        for precision in PRECISIONS:
+            other, _ = at_precision(detector, precision, learned)
+            scores = -other.score_samples(X)
+            found[precision].append(
+                (
+                    roc_auc_score(y, scores),
+                    float(np.abs(scores / exact - 1).max()),
+                    float(np.mean(scores[y == 0] > -other.offset_)),
+                    float(np.mean(scores[y == 0] > -detector.offset_)),
+                )
+            )
+    rows = [
+        [
+            precision,
+            f"{np.mean([each[0] for each in results]):.4f}",
+            f"{max(each[1] for each in results):.1e}",
+            f"{100 * np.mean([each[2] for each in results]):.1f} %",
+            f"{100 * np.mean([each[3] for each in results]):.1f} %",
+        ]
+        for precision, results in found.items()
+    ]
+    head = ["precision", "image ROC AUC", "largest change of a score", "false alarms, asked for 5 %"]
+    return [
+        "## Half precision and eight bits",
+        "",
+        f"{data.name}, the default detector, {SHARES} random splits of the good photos into "
+        f"{len(photos.X_train)} to learn and {len(good) - len(photos.X_train)} unseen. The threshold in the file "
+        "is that of its precision; the last column has the false alarms that the threshold of float32 would give.",
+        "",
+        *table([*head, "by float32's threshold"], rows),
+        "",
+    ]
+
+
+if __name__ == "__main__":
+    main()
