@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 def open_model(path, for_one_photo=False):
     """Return a session.
 
-    An engine computes once, at the start, what no photo changes: it unpacks the Gaussians. For one photo alone
-    that is not worth its time, nor a third of the memory.
+    At its start an engine computes what no photo changes: it unpacks the Gaussians. For one photo alone that
+    is worth neither the time nor the memory.
     """
     return onnxruntime.InferenceSession(
         path,
@@ -42,7 +42,8 @@ def read_photo(path):
 def inspect(session, photo):
     """Return the outputs for one photo by their names."""
     names = [output.name for output in session.get_outputs()]
-    return {name: value[0] for name, value in zip(names, session.run(names, {"photos": photo[None]}), strict=True)}
+    values = session.run(names, {"photos": photo[None]})
+    return {name: value[0] for name, value in zip(names, values, strict=True)}
 
 
 def main():

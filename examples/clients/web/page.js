@@ -62,7 +62,7 @@ function showNumbers({ score, isAnomaly, pValue, map }, milliseconds) {
   const others = calibration.length;
   const reaching = Math.round(pValue * (others + 1)) - 1;
   byId("meaning").textContent =
-    `${reaching || "None"} of the ${others} good photos it was set by ${reaching === 1 ? "scores" : "score"} as high.`;
+    `Of ${others} good photos, ${reaching || "none"} ${reaching > 1 ? "score" : "scores"} this high.`;
 }
 
 function redraw() {
