@@ -83,7 +83,9 @@ def described(path: Path) -> dict[str, object]:
     graph = onnx.load(path, load_external_data=False).graph
     return {
         "path": str(path),
-        "bytes": sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}.data")) if part.exists()),
+        "bytes": sum(
+            part.stat().st_size for part in (path, path.with_name(f"{path.name}.data")) if part.exists()
+        ),
         "inputs": {value.name: dimensions(value) for value in graph.input},
         "outputs": {value.name: dimensions(value) for value in graph.output},
         "versions": {name: version(name) for name in ("anomalib", "timm", "torch", "onnx")},

@@ -153,7 +153,9 @@ def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
     if len(prefixes) != 1:
         raise _no_padim(f"{len(tensors)} tensors ({', '.join(list(tensors)[:3])}, ...)")
     return {
-        name.removeprefix(prefixes[0]): value for name, value in tensors.items() if name.startswith(prefixes[0])
+        name.removeprefix(prefixes[0]): value
+        for name, value in tensors.items()
+        if name.startswith(prefixes[0])
     }
 
 
@@ -176,11 +178,12 @@ def _gaussian(state: Mapping[str, Tensor]) -> ForeignGaussian:
             f"and gaussian.inv_covariance {tuple(inverse.shape)}; expected (n,), (n, m) and (m, n, n)."
         )
 
-    def covariance_of(patches: Tensor) -> Tensor:
+    def precision_of(patches: Tensor) -> Tensor:
         chosen = inverse[patches].double()
-        return torch.linalg.inv((chosen + chosen.mT) / 2)
+        # Inverted in float32, they are symmetric to its rounding only; a distance sees the symmetric part.
+        return (chosen + chosen.mT) / 2
 
-    return ForeignGaussian(indices.long().numpy(), mean, covariance_of)
+    return ForeignGaussian(indices.long().numpy(), mean, precision_of)
 
 
 def _network(

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..detector import PaDiMDetector
 from ..features import CNNFeatureTransformer
 from ..network.normalisation import Normalisation
-from .covariances import CovarianceOf, set_gaussian
+from .precisions import PrecisionOf, set_gaussian
 
 
 @dataclass(frozen=True)
@@ -40,27 +40,27 @@ class ForeignNetwork:
 
 @dataclass(frozen=True)
 class ForeignGaussian:
-    """Means and covariances of another program, of the patches of the fine grid, row by row.
+    """Means and inverse covariances of another program, of the patches of the fine grid, row by row.
 
     Attributes
     ----------
     indices : ndarray of shape (channels,)
         Which channels of the concatenated embedding they are about, in any order.
     mean : Tensor of shape (channels, n_patches)
-    covariance_of : callable
+    precision_of : callable
         From numbers of patches to (n, channels, channels), float64.
     """
 
     indices: NDArray[np.int64]
     mean: Tensor
-    covariance_of: CovarianceOf
+    precision_of: PrecisionOf
 
     def by_embedding(self) -> ForeignGaussian:
         """Return the same, its channels ascending, as skpadim keeps them."""
         order = torch.from_numpy(np.argsort(self.indices))
 
         def ordered(patches: Tensor) -> Tensor:
-            return self.covariance_of(patches)[:, order[:, None], order]
+            return self.precision_of(patches)[:, order[:, None], order]
 
         return ForeignGaussian(np.sort(self.indices), self.mean[order], ordered)
 
@@ -96,7 +96,7 @@ def assemble(network: ForeignNetwork, gaussian: ForeignGaussian, **parameters: A
     kept = channels.by_layer(n_channels)
     shapes = [(len(own), *shape[1:]) for own, shape in zip(kept, features.level_shapes_, strict=True)]
     _check_patches(ordered.mean, shapes, features.input_size_, network)
-    set_gaussian(patches, ordered.mean, ordered.covariance_of, shapes, features.input_size_)
+    set_gaussian(patches, ordered.mean, ordered.precision_of, shapes, features.input_size_)
     steps = Pipeline([("features", features), ("channels", channels), ("gaussian", patches)])
     fitted = {"pipeline_": steps, "loo_indices_": patches.loo_indices_, "skipped_": {}}
     detector.__setstate__(detector.__getstate__() | fitted)
@@ -123,9 +123,7 @@ def _set_features(features: CNNFeatureTransformer, network: ForeignNetwork) -> N
     features.level_shapes_ = features._fitted_extractor().shapes(size)
 
 
-def _check_indices(
-    indices: NDArray[np.int64], n_channels: Sequence[int], network: ForeignNetwork
-) -> None:
+def _check_indices(indices: NDArray[np.int64], n_channels: Sequence[int], network: ForeignNetwork) -> None:
     if len(np.unique(indices)) < len(indices) or not 0 <= indices[0] <= indices[-1] < sum(n_channels):
         raise ValueError(
             f"the channels, {len(indices)} between {indices[0]} and {indices[-1]}, are not distinct ones of "

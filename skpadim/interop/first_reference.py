@@ -96,12 +96,13 @@ def from_first_reference(
     built = build_backbone(name, _LAYERS, weights, "imagenet", size, seed=0)
     network = ForeignNetwork(name, _LAYERS, built.arrays, built.normalisation)
 
-    def covariance_of(patches: Tensor) -> Tensor:
-        return torch.from_numpy(covariance[:, :, patches.numpy()]).double().permute(2, 0, 1)
+    def precision_of(patches: Tensor) -> Tensor:
+        chosen = torch.from_numpy(covariance[:, :, patches.numpy()]).double().permute(2, 0, 1)
+        return torch.linalg.inv_ex(chosen)[0]  # where there is none, a factorisation says so later
 
     return assemble(
         network,
-        ForeignGaussian(kept.astype(np.int64), torch.from_numpy(mean), covariance_of),
+        ForeignGaussian(kept.astype(np.int64), torch.from_numpy(mean), precision_of),
         image_size=image_size,
         crop_size=crop_size,
         epsilon=0.01,

@@ -22,7 +22,10 @@ _ARRAY_PARTS = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     # numpy 2 renamed the module.
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _ARRAY_MAKERS["_reconstruct"] for core in ("core", "_core")},
+    **{
+        (f"numpy.{core}.multiarray", "_reconstruct"): _ARRAY_MAKERS["_reconstruct"]
+        for core in ("core", "_core")
+    },
     **{(f"numpy.{core}.numeric", "_frombuffer"): _ARRAY_MAKERS["_frombuffer"] for core in ("core", "_core")},
 }
 _STORAGES = {
@@ -179,9 +182,7 @@ class _TorchUnpickler(pickle.Unpickler):
         return torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
 
 
-def _tensor(
-    storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object
-) -> Tensor:
+def _tensor(storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *_: object) -> Tensor:
     """Make a view of a storage; torch refuses one that reaches beyond it."""
     return storage.as_strided(size, stride, offset)
 
