@@ -1,6 +1,6 @@
 """What anomalib learns and computes, for comparison with what `skpadim.interop` makes of it.
 
-In an environment with anomalib, fit its PaDiM on photos and keep its state, and its distances and maps of others:
+In an environment with anomalib, fit its PaDiM on photos, and keep its state, distances and maps:
 
     python benchmarks/interop.py fit photos.npy values.npz --n-channels 16
 

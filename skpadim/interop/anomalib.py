@@ -40,13 +40,13 @@ def from_anomalib(
 ) -> PaDiMDetector:
     """Take over what a PaDiM of anomalib 2 has learned.
 
-    Nothing of the file is run, and anomalib need not be installed: tensors and plain values are read, objects of
-    all other types are passed over.
+    Nothing of the file is run, and anomalib need not be installed: tensors and plain values are read, objects
+    of all other types are passed over.
 
-    Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders: anomalib
-    smooths with the edge pixel counted once, skpadim with it counted twice, as scipy's default has it; within 16
-    pixels of the border maps differ. There are no leave-one-out scores, hence no p-values and no
-    threshold: see :meth:`PaDiMDetector.set_threshold`.
+    Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders: where
+    both smooth beyond an edge, anomalib mirrors about its last pixel and skpadim, as scipy's default, about the
+    edge itself, so that maps differ by about 1 % within 16 pixels of it. There are no leave-one-out scores,
+    hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
 
     Parameters
     ----------
@@ -59,15 +59,15 @@ def from_anomalib(
     layers : sequence of str or None, default=None
         None: what the file says, or else "layer1" to "layer3".
     image_size, crop_size : int, (int, int) or None, default=None
-        Height and width to which photos are resized, and of the centre cut out. None: those of the pre-processor
-        in the file, or else 256 and no crop.
+        Height and width to which photos are resized, and of the centre cut out. None: those of the
+        pre-processor in the file, or else 256 and no crop.
     device : str or None, default=None
         A torch device. None: the first GPU, or the CPU without one.
 
     Returns
     -------
     PaDiMDetector
-        Fitted, with ``epsilon=0.01001``. A clone of it would be fitted with torchvision's, or timm's, weights.
+        Fitted, with ``epsilon=0.01001``. Fitted again, it takes its ``weights`` from torchvision or timm.
 
     Raises
     ------
@@ -161,8 +161,8 @@ def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 def _no_padim(found: str) -> ValueError:
     return ValueError(
-        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has a 'gaussian.inv_covariance'. Pass a "
-        "checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
+        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has a 'gaussian.inv_covariance'. Pass "
+        "a checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
     )
 
 
@@ -204,8 +204,8 @@ def _network(
         if value is None or tuple(value.shape) != like.shape:
             found = "none" if value is None else str(tuple(value.shape))
             raise ValueError(
-                f"checkpoint: its network is not {backbone!r} up to {layers[-1]!r}: {theirs} should have shape "
-                f"{like.shape}, and has {found}. Pass the backbone and the layers of the fit."
+                f"checkpoint: its network is not {backbone!r} up to {layers[-1]!r}: {theirs} should have "
+                f"shape {like.shape}, and has {found}. Pass the backbone and the layers of the fit."
             )
         array = value.numpy().astype(like.dtype)
         array.setflags(write=False)

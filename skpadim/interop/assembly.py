@@ -127,8 +127,8 @@ def _check_indices(indices: NDArray[np.int64], n_channels: Sequence[int], networ
     if len(np.unique(indices)) < len(indices) or not 0 <= indices[0] <= indices[-1] < sum(n_channels):
         raise ValueError(
             f"the channels, {len(indices)} between {indices[0]} and {indices[-1]}, are not distinct ones of "
-            f"the {sum(n_channels)} that {', '.join(network.layers)} of {network.name} have. Name the backbone "
-            "and the layers of the fit."
+            f"the {sum(n_channels)} that {', '.join(network.layers)} of {network.name} have. Name the "
+            "backbone and the layers of the fit."
         )
 
 
@@ -139,6 +139,6 @@ def _check_patches(
     if mean.shape[1] != height * width:
         raise ValueError(
             f"there are Gaussians for {mean.shape[1]} patches, and photos of {size[0]}x{size[1]} pixels have "
-            f"{height}x{width} in {', '.join(network.layers)} of {network.name}. Pass the image_size, and the "
-            "crop_size, of the fit."
+            f"{height}x{width} in {', '.join(network.layers)} of {network.name}. Pass the image_size, and "
+            "the crop_size, of the fit."
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,9 +36,9 @@ def from_first_reference(
 ) -> PaDiMDetector:
     """Take over what the first public implementation of PaDiM has learned.
 
-    That is PaDiM-Anomaly-Detection-Localization-master by xiahaifeng1995 (2020), and what was copied from it. Its
-    ``train_CLASS.pkl`` hold the mean and the covariance of every patch. They are read by an unpickler that
-    makes NumPy arrays and nothing else: nothing of the file is run.
+    That is PaDiM-Anomaly-Detection-Localization-master by xiahaifeng1995 (2020), and what was copied from
+    it. Its ``train_CLASS.pkl`` hold the mean and the covariance of every patch. They are read by an unpickler
+    that makes NumPy arrays and nothing else: nothing of the file is run.
 
     Maps and scores are those of that implementation before it scales each test set to [0, 1]. There are no
     leave-one-out scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
@@ -47,7 +46,8 @@ def from_first_reference(
     Parameters
     ----------
     path : str or path
-        The pickle: a list of the mean (channels, n_patches) and the covariance (channels, channels, n_patches).
+        The pickle: a list of the mean (channels, n_patches) and the covariance (channels, channels,
+        n_patches).
     indices : array-like of shape (channels,) or None, default=None
         Which channels of the concatenated layers were kept, in the order of the file. None: those that its
         code draws, ``random.Random(1024).sample(range(n), channels)`` of the ``n`` that the layers have.
@@ -130,5 +130,6 @@ def _checked(content: Any, path: str | os.PathLike[str]) -> tuple[NDArray[Any], 
         return parts[0], parts[1]
     raise ValueError(
         f"{os.fspath(path)!r} holds {f'arrays of shapes {shapes}' if shapes else type(content).__name__}; "
-        "expected a list of the mean (channels, n_patches) and the covariance (channels, channels, n_patches)."
+        "expected a list of the mean (channels, n_patches) and the covariance (channels, channels, "
+        "n_patches)."
     )

@@ -1,10 +1,11 @@
 """From a mean and a matrix for every patch, as other programs keep them, to a PatchGaussian.
 
-With the inverse covariance P = R^T R, split into the channels a of coarser layers and the own ones o of the finest,
-R_oo^T R_oo = P_oo, R_oa = R_oo^-T P_oa, and P_aa - R_oa^T R_oa is the inverse covariance of a alone. Coarse
-features are upsampled by nearest neighbour, so the latter is the same for all patches under a coarse cell, but for
-the rounding of how the matrices were stored. That is verified, and their mean goes on to the next layer. P
-itself is never inverted: what float32 has lost in it would come back many times larger.
+The inverse covariance is P = R^T R, R with zeros above the diagonal. Split into the channels o of the finest
+layer and the channels a of all coarser ones, R_oo^T R_oo = P_oo, R_oa = R_oo^-T P_oa, and P_aa - R_oa^T R_oa is
+the inverse covariance of a alone. Coarse features are upsampled by nearest neighbour, so the latter is the same
+for all patches under a coarse cell, but for the rounding of how the matrices were stored. That is verified, and
+their mean goes on to the next layer. P itself is never inverted: to average the covariances would make what
+float32 has lost of it many times larger.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..gaussian import PatchGaussian
@@ -114,7 +114,7 @@ def _laid_out(
 
 
 def _split(precision: Tensor, start: int) -> tuple[Blocks, Tensor]:
-    """Return the whitening rows of the channels from ``start`` on, and the inverse covariance of the others."""
+    """Return the whitening rows of the channels from ``start`` on, and P of those before it alone."""
     flipped, info = torch.linalg.cholesky_ex(precision[:, start:, start:].flip(1, 2))
     if bool(info.any()):
         raise ValueError(
@@ -127,20 +127,20 @@ def _split(precision: Tensor, start: int) -> tuple[Blocks, Tensor]:
 
 
 def _shared(of_nodes: Tensor, family_size: int, scale: Tensor, what: str) -> Tensor:
-    """Return the mean over the nodes (n_nodes, ...) of each family, which should be the same but for rounding.
+    """Return the mean over the nodes (n_nodes, ...) of each family, which differ by rounding alone.
 
     Raises
     ------
     ValueError
-        If they are not, in units of ``scale``.
+        If they differ by more, in units of ``scale``.
     """
     families = of_nodes.unflatten(0, (len(of_nodes) // family_size, family_size))
     spread = float(((families - families[:, :1]).abs() / scale).max()) if of_nodes.numel() else 0.0
     if not spread <= _TOLERANCE:  # NaN is refused as well.
         raise ValueError(
-            f"patches under one cell of a coarse layer have {what} that differ by {spread:.2g} of their scale, "
-            f"and should be the same to {_TOLERANCE}: the layers or the channels are other ones than those of "
-            "the fit, coarse layers were not upsampled by nearest neighbour, or float32 has lost too much of "
-            "nearly singular covariances. Name the layers of the fit, or fit again."
+            f"patches under one cell of a coarse layer have {what} that differ by {spread:.2g} of their "
+            f"scale, and should be the same to {_TOLERANCE}: the layers or the channels are other ones than "
+            "those of the fit, coarse layers were not upsampled by nearest neighbour, or float32 has lost too "
+            "much of nearly singular covariances. Name the layers of the fit, or fit again."
         )
     return families.mean(dim=1)

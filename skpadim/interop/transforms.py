@@ -63,8 +63,8 @@ def read_transforms(said: object, *, resizes: bool) -> PhotoTransform:
             result = replace(result, image_size=size, normalisation=scales)
         elif name not in _OF_TYPES and not (name == "Resize" and result.crop_size is None):
             raise ValueError(
-                f"checkpoint: its pre-processor has a {name}, at a place where skpadim does nothing of the kind. "
-                "A detector resizes, crops the centre and normalises, in this order."
+                f"checkpoint: its pre-processor has a {name}, where skpadim does nothing of the kind. A detector "
+                "resizes, crops the centre and normalises, in this order."
             )
     return result
 
@@ -87,9 +87,9 @@ def _resize(settings: Mapping[str, Any]) -> tuple[tuple[int, int], str]:
     way = settings.get("interpolation", "bilinear")
     way = str(way.arguments[0]) if isinstance(way, StandIn) and way.arguments else str(way)
     size = settings["size"]
-    if isinstance(size, list | tuple) and len(size) == 2 and way in ("bilinear", "bicubic"):
-        if settings.get("antialias", True):
-            return _sides(size), way
+    sides = isinstance(size, list | tuple) and len(size) == 2
+    if sides and way in ("bilinear", "bicubic") and settings.get("antialias", True):
+        return _sides(size), way
     raise ValueError(
         f"checkpoint: its pre-processor resizes to {size} by {way}, antialias={settings.get('antialias')}. A "
         "detector resizes to a height and a width, bilinear or bicubic, with antialiasing. Pass image_size, "

@@ -17,16 +17,14 @@ import torch
 from torch import Tensor
 
 # An array's pickle names the function that makes an empty one, or, from protocol 5 on, one around bytes.
-_ARRAY_MAKERS = {"_reconstruct": np.empty(0).__reduce__()[0], "_frombuffer": np.empty(0).__reduce_ex__(5)[0]}
+# numpy 2 renamed the module that they are in.
 _ARRAY_PARTS = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    # numpy 2 renamed the module.
-    **{
-        (f"numpy.{core}.multiarray", "_reconstruct"): _ARRAY_MAKERS["_reconstruct"]
-        for core in ("core", "_core")
-    },
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _ARRAY_MAKERS["_frombuffer"] for core in ("core", "_core")},
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy.core.numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0],
+    ("numpy._core.numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0],
 }
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -75,7 +73,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class StandIn:
-    """Stands for an object of a type that is not built: it has the type's name and what was kept of the object.
+    """Stands for an object of a type that is not built: its own type has the other's name.
 
     Attributes
     ----------
