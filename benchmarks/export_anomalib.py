@@ -4,9 +4,10 @@
     python benchmarks/export_anomalib.py photos.npy folder --backbone efficientnet_lite0
 
 `photos.npy` holds good photos (n, size, size, 3), uint8. The network has random weights, or those of
-`--weights`, a state dict by timm's names. It is fitted and exported by anomalib's own methods, for photos of any
-size as is its default or, with `--fixed`, for the size of the network. The last line printed is JSON: the file,
-its bytes, with those of data beside it, and what goes in and comes out. Needs anomalib, onnx and onnxscript.
+`--weights`, a state dict by timm's names. It is fitted and exported by anomalib's own methods, for photos
+of any size as is its default or, with `--fixed`, for the size of the network. The last line printed is
+JSON: the file, its bytes, with those of data beside it, and what goes in and comes out. Needs anomalib,
+onnx and onnxscript.
 """
 
 from __future__ import annotations

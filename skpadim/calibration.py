@@ -136,8 +136,8 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
     if n == 0:
         raise ValueError(
             "There are no leave-one-out scores, by which a false-alarm rate sets the threshold: what was "
-            "learned elsewhere comes without them. Call set_threshold with an anomaly score of your own, or fit "
-            "on photos."
+            "learned elsewhere comes without them. Call set_threshold with an anomaly score of your own, or "
+            "fit on photos."
         )
     # Compared as p-values are, so that both agree to the last bit, for 1/3 as for 0.29.
     n_above = round(false_alarm_rate * (n + 1))
@@ -287,8 +287,8 @@ class CalibratedDecisionMixin(OutlierMixin):
         check_is_fitted(self)
         if not len(self.loo_scores_):
             raise ValueError(
-                "There are no p-values without leave-one-out scores, and what was learned elsewhere has none. "
-                "score_samples tells how images rank; fit on photos for p-values."
+                "There are no p-values without leave-one-out scores, and what was learned elsewhere has "
+                "none. score_samples tells how images rank; fit on photos for p-values."
             )
         return conformal_p_values(self.loo_scores_, -self.score_samples(X))
 

@@ -44,9 +44,9 @@ def from_anomalib(
     of all other types are passed over.
 
     Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders: where
-    both smooth beyond an edge, anomalib mirrors about its last pixel and skpadim, as scipy's default, about the
-    edge itself, so that maps differ by about 1 % within 16 pixels of it. There are no leave-one-out scores,
-    hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
+    both smooth beyond an edge, anomalib mirrors about its last pixel and skpadim, as scipy's default,
+    about the edge itself, so that maps differ by about 1 % within 16 pixels of it. There are no
+    leave-one-out scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
 """From a mean and a matrix for every patch, as other programs keep them, to a PatchGaussian.
 
-The inverse covariance is P = R^T R, R with zeros above the diagonal. Split into the channels o of the finest
-layer and the channels a of all coarser ones, R_oo^T R_oo = P_oo, R_oa = R_oo^-T P_oa, and P_aa - R_oa^T R_oa is
-the inverse covariance of a alone. Coarse features are upsampled by nearest neighbour, so the latter is the same
-for all patches under a coarse cell, but for the rounding of how the matrices were stored. That is verified, and
-their mean goes on to the next layer. P itself is never inverted: to average the covariances would make what
-float32 has lost of it many times larger.
+The inverse covariance is P = R^T R, R with zeros above the diagonal. Split into the channels o of the
+finest layer and the channels a of all coarser ones, R_oo^T R_oo = P_oo, R_oa = R_oo^-T P_oa, and P_aa -
+R_oa^T R_oa is the inverse covariance of a alone. Coarse features are upsampled by nearest neighbour, so
+the latter is the same for all patches under a coarse cell, but for the rounding of how the matrices were
+stored. That is verified, and their mean goes on to the next layer. P itself is never inverted: to average
+the covariances would make what float32 has lost of it many times larger.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _shared(of_nodes: Tensor, family_size: int, scale: Tensor, what: str) -> Ten
         raise ValueError(
             f"patches under one cell of a coarse layer have {what} that differ by {spread:.2g} of their "
             f"scale, and should be the same to {_TOLERANCE}: the layers or the channels are other ones than "
-            "those of the fit, coarse layers were not upsampled by nearest neighbour, or float32 has lost too "
-            "much of nearly singular covariances. Name the layers of the fit, or fit again."
+            "those of the fit, coarse layers were not upsampled by nearest neighbour, or float32 has lost "
+            "too much of nearly singular covariances. Name the layers of the fit, or fit again."
         )
     return families.mean(dim=1)

@@ -63,8 +63,8 @@ def read_transforms(said: object, *, resizes: bool) -> PhotoTransform:
             result = replace(result, image_size=size, normalisation=scales)
         elif name not in _OF_TYPES and not (name == "Resize" and result.crop_size is None):
             raise ValueError(
-                f"checkpoint: its pre-processor has a {name}, where skpadim does nothing of the kind. A detector "
-                "resizes, crops the centre and normalises, in this order."
+                f"checkpoint: its pre-processor has a {name}, where skpadim does nothing of the kind. A "
+                "detector resizes, crops the centre and normalises, in this order."
             )
     return result
 

@@ -2,12 +2,12 @@
 
 In an environment with anomalib, fit its PaDiM on photos, and keep its state, distances and maps:
 
-    python benchmarks/interop.py fit photos.npy values.npz --n-channels 16
+    python benchmarks/anomalib_values.py fit photos.npy values.npz --n-channels 16
 
 In one with skpadim, draw the photos beforehand, and compare afterwards:
 
-    python benchmarks/interop.py draw photos.npy --size 64
-    python benchmarks/interop.py compare values.npz
+    python benchmarks/anomalib_values.py draw photos.npy --size 64
+    python benchmarks/anomalib_values.py compare values.npz
 
 `tests/interop/anomalib.npz` was made so: 40 photos of 64 pixels, 16 channels, anomalib 2.7.0. The network's
 weights stand in no file: both sides draw them by `drawn_weights`, from a generator that NumPy has frozen.
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    prog = "python benchmarks/interop.py"
+    prog = "python benchmarks/anomalib_values.py"
     parser = argparse.ArgumentParser(prog, description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     commands = parser.add_subparsers(required=True)
