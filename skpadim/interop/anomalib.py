@@ -22,7 +22,7 @@ from .unpickling import StandIn, child, module_tensors, read_torch_file
 _BACKBONE, _LAYERS, _IMAGE_SIZE = "resnet18", ("layer1", "layer2", "layer3"), 256
 _EPSILON = 0.01 + 1e-5  # one for the covariance, one more before it is inverted
 _NETWORK = "feature_extractor.feature_extractor."
-# Networks that timm and torchvision have by the same names, entries and functions: compared in the tests.
+# Networks that timm and torchvision have by the same names, with the same entries and outputs.
 _ALSO_IN_TORCHVISION = {
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2"),
     *("resnext50_32x4d", "resnext101_32x8d"),
@@ -43,10 +43,10 @@ def from_anomalib(
     Nothing of the file is run, and anomalib need not be installed: tensors and plain values are read, objects
     of all other types are passed over.
 
-    Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders: where
-    both smooth beyond an edge, anomalib mirrors about its last pixel and skpadim, as scipy's default,
-    about the edge itself, so that maps differ by about 1 % within 16 pixels of it. There are no
-    leave-one-out scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
+    Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders, where
+    smoothing looks beyond the edge: anomalib mirrors about the last pixel there and skpadim, as scipy by
+    default, about the edge, so that maps differ by per cents within 16 pixels of it. There are no leave-one-out
+    scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
 
     Parameters
     ----------

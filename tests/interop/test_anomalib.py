@@ -15,8 +15,10 @@ from scipy.ndimage import convolve
 from torch import nn
 from torch.nn import functional
 
+from skpadim import PaDiMDetector
 from skpadim.interop import from_anomalib
 from skpadim.interop.anomalib import _ALSO_IN_TORCHVISION
+from skpadim.persistence import TRUSTED_TYPES
 
 SIZE = 64
 BORDER = 16
@@ -44,11 +46,7 @@ def test_maps_are_anomalibs_but_for_their_borders(detector, values):
     upsampled = functional.interpolate(
         torch.from_numpy(distances(detector, values["photos"]))[:, None], size=(SIZE, SIZE), mode="bilinear"
     )[:, 0]
-    kernel = (
-        values["anomaly_map_generator.blur.kernel"][0, 0]
-        if "anomaly_map_generator.blur.kernel" in values
-        else None
-    )
+    kernel = values["anomaly_map_generator.blur.kernel"][0, 0]
     smooth = [convolve(single, kernel, mode="mirror") for single in upsampled.numpy()]
     assert_allclose(smooth, theirs, rtol=1e-4)
     assert np.abs(maps / theirs - 1).max() > 1e-3  # or there were no borders to speak of
@@ -81,10 +79,25 @@ def test_a_threshold_has_to_be_set(state, values):
     assert np.isnan(found.p_values).all()
 
 
-def test_it_is_saved_and_fitted_as_any(detector, values):
+def test_it_is_saved_as_any(detector, values):
     loaded = pickle.loads(pickle.dumps(detector))
     assert_array_equal(loaded.anomaly_map(values["photos"]), detector.anomaly_map(values["photos"]))
-    assert "weights='DEFAULT'" not in repr(loaded)  # all parameters but those of the checkpoint are defaults
+
+
+def test_it_goes_through_safe_files(detector, values):
+    skops_io = pytest.importorskip("skops.io")
+    loaded = skops_io.loads(skops_io.dumps(detector), trusted=TRUSTED_TYPES)
+    assert_array_equal(loaded.anomaly_map(values["photos"]), detector.anomaly_map(values["photos"]))
+
+
+def test_its_network_serves_another_fit(tmp_path, detector, values):
+    arrays = detector.pipeline_["features"].trunk_arrays_
+    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, tmp_path / "w.pth")
+    photos = np.random.default_rng(0).integers(0, 256, (25, SIZE, SIZE, 3), dtype=np.uint8)
+    again = PaDiMDetector("resnet18", weights=tmp_path / "w.pth", image_size=SIZE, device="cpu").fit(photos)
+    own, theirs = (each.pipeline_["features"] for each in (again, detector))
+    for level, other in zip(own.transform(photos).levels, theirs.transform(photos).levels, strict=True):
+        assert_array_equal(level, other)
 
 
 def checkpoint(state, size=SIZE, **said):
@@ -172,6 +185,7 @@ def test_what_does_not_fit_says_what_to_name(state):
         from_anomalib(state, image_size=SIZE, layers=["layer3", "layer2", "layer1"])
 
 
+# One of each kind; the deeper ones of the table are more of the same blocks.
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2"])
 def test_networks_of_timm_are_torchvisions(name):
     timm = pytest.importorskip("timm")
