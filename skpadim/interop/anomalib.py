@@ -45,8 +45,8 @@ def from_anomalib(
 
     Distances of patches are anomalib's, to its float32 rounding. So are maps, but for their borders, where
     smoothing looks beyond the edge: anomalib mirrors about the last pixel there and skpadim, as scipy by
-    default, about the edge, so that maps differ by per cents within 16 pixels of it. There are no leave-one-out
-    scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
+    default, about the edge, so that maps differ by per cents within 16 pixels of it. There are no
+    leave-one-out scores, hence no p-values and no threshold: see :meth:`PaDiMDetector.set_threshold`.
 
     Parameters
     ----------
