@@ -145,19 +145,24 @@ class Padim(nn.Module):
         )
 
 
-@pytest.mark.parametrize("kind", ["model.ckpt", "model.pt", "state.pth"])
-def test_files_say_what_is_needed(tmp_path, state, values, detector, kind):
-    content = {"model.ckpt": checkpoint, "model.pt": lambda s: {"model": Padim(s)}, "state.pth": dict}[kind](
-        state
-    )
-    torch.save(content, tmp_path / kind)
-    sizes = {"image_size": SIZE} if kind == "state.pth" else {}
-    found = from_anomalib(tmp_path / kind, device="cpu", **sizes)
-    assert (found.image_size, found.backbone, found.layers) == (
-        (SIZE, SIZE),
-        "resnet18",
-        ("layer1", "layer2", "layer3"),
-    )
+def older_checkpoint(state):
+    """Return what Lightning saves before anomalib 2.7: the pre-processor itself is a hyperparameter."""
+    content = checkpoint(state, pre_processor=Padim(state).pre_processor)
+    del content["anomalib_pre_processor_config"]
+    return content
+
+
+def exported(state):
+    return {"model": Padim(state)}
+
+
+@pytest.mark.parametrize("content", [checkpoint, older_checkpoint, exported, dict])
+def test_files_say_what_is_needed(tmp_path, state, values, detector, content):
+    torch.save(content(state), tmp_path / "file")
+    sizes = {"image_size": SIZE} if content is dict else {}
+    found = from_anomalib(tmp_path / "file", device="cpu", **sizes)
+    layers = ("layer1", "layer2", "layer3")
+    assert (found.image_size, found.backbone, found.layers) == ((SIZE, SIZE), "resnet18", layers)
     assert_array_equal(found.score_samples(values["photos"]), detector.score_samples(values["photos"]))
 
 
