@@ -282,8 +282,8 @@ def precisions(data: Path) -> list[str]:
         "## Half precision and eight bits",
         "",
         f"{data.name}, the default detector, {SHARES} random splits of the good photos into "
-        f"{len(photos.X_train)} to learn and {len(good) - len(photos.X_train)} unseen. The threshold in the file "
-        "is that of its precision; the last column has the false alarms that the threshold of float32 would give.",
+        f"{len(photos.X_train)} to learn and {len(good) - len(photos.X_train)} unseen. The threshold in the "
+        "file is that of its precision; the last column has the false alarms by the threshold of float32.",
         "",
         *table([*head, "by float32's threshold"], rows),
         "",

@@ -116,6 +116,11 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
     -------
     float
 
+    Raises
+    ------
+    ValueError
+        If there are no scores.
+
     Warns
     -----
     UserWarning
@@ -128,6 +133,12 @@ def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float
     19.0
     """
     n, false_alarm_rate = len(loo_scores), float(false_alarm_rate)
+    if n == 0:
+        raise ValueError(
+            "There are no leave-one-out scores, by which a false-alarm rate sets the threshold: what was "
+            "learned elsewhere comes without them. Call set_threshold with an anomaly score of your own, or "
+            "fit on photos."
+        )
     # Compared as p-values are, so that both agree to the last bit, for 1/3 as for 0.29.
     n_above = round(false_alarm_rate * (n + 1))
     if n_above / (n + 1) > false_alarm_rate:
@@ -161,7 +172,7 @@ def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float
     Returns
     -------
     ndarray of shape (n_images,)
-        In [1 / (n + 1), 1]; NaN for a score that is NaN.
+        In [1 / (n + 1), 1]; NaN for a score that is NaN, and without leave-one-out scores.
 
     Examples
     --------
@@ -172,13 +183,14 @@ def conformal_p_values(loo_scores: NDArray[np.float64], scores: NDArray[np.float
     ordered = np.sort(loo_scores)
     n_below = np.searchsorted(ordered, scores, side="left")
     p_values = (1 + len(ordered) - n_below) / (len(ordered) + 1)
-    return np.where(np.isnan(scores), np.nan, p_values)
+    return np.where(np.isnan(scores) | (len(ordered) == 0), np.nan, p_values)
 
 
 class CalibratedDecisionMixin(OutlierMixin):
     """Decisions of an estimator with ``score_samples``, ``loo_scores_`` and ``offset_``.
 
-    In all methods X is what ``score_samples`` takes.
+    In all methods X is what ``score_samples`` takes. What was learned elsewhere has no leave-one-out scores,
+    and an ``offset_`` of NaN until :meth:`set_threshold` is called; nothing is decided before.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -199,8 +211,34 @@ class CalibratedDecisionMixin(OutlierMixin):
         Returns
         -------
         ndarray of shape (n_images,)
+
+        Raises
+        ------
+        ValueError
+            If there is no threshold yet.
         """
-        return self.score_samples(X) - self.offset_
+        threshold = self.threshold()  # first: without one there is no need of scores
+        return self.score_samples(X) + threshold
+
+    def threshold(self) -> float:
+        """Return the anomaly score above which an image is an anomaly: minus ``offset_``.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If there is none yet, as after :mod:`skpadim.interop`.
+        """
+        check_is_fitted(self)
+        if math.isnan(self.offset_):
+            raise ValueError(
+                "There is no threshold: what was learned elsewhere comes without leave-one-out scores. Call "
+                "set_threshold first, with an anomaly score (-score_samples) that good images do not exceed."
+            )
+        return -self.offset_
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Tell good parts from anomalies.
@@ -232,6 +270,11 @@ class CalibratedDecisionMixin(OutlierMixin):
         ndarray of shape (n_images,)
             In [1 / (n + 1), 1]; small = anomalous.
 
+        Raises
+        ------
+        ValueError
+            If there are no leave-one-out scores.
+
         Notes
         -----
         Over a lot of parts, bound the share of false alarms among all alarms (Benjamini and Hochberg, 1995;
@@ -242,6 +285,11 @@ class CalibratedDecisionMixin(OutlierMixin):
         """
         # Looked at first: an estimator that is not fitted has no score to compute.
         check_is_fitted(self)
+        if not len(self.loo_scores_):
+            raise ValueError(
+                "There are no p-values without leave-one-out scores, and what was learned elsewhere has "
+                "none. score_samples tells how images rank; fit on photos for p-values."
+            )
         return conformal_p_values(self.loo_scores_, -self.score_samples(X))
 
     def set_false_alarm_rate(self, rate: float) -> Self:
@@ -261,7 +309,7 @@ class CalibratedDecisionMixin(OutlierMixin):
         Raises
         ------
         ValueError
-            If the rate is out of range; nothing is changed.
+            If the rate is out of range, or there are no leave-one-out scores; nothing is changed.
         """
         check_is_fitted(self)
         rate_constraint = {"false_alarm_rate": self._parameter_constraints["false_alarm_rate"]}

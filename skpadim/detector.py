@@ -531,8 +531,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         check_is_fitted(self)
         if not hasattr(self, "photo_statistics_"):
             raise ValueError(
-                "check: this detector was saved by a version of skpadim that did not learn what good photos "
-                "look like. Fit it again."
+                "check: this detector has not learned what good photos look like. It was saved by a version "
+                "of skpadim that did not, or taken over from another program. Fit it again."
             )
         return PhotoChecker(self.photo_statistics_, self.loo_scores_, false_alarm_rate)
 

@@ -87,7 +87,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
     sigma_ : float
         Standard deviation in pixels of the smoothing of the fit.
     n_samples_seen_ : int
-        Number of training images.
+        Number of training images; 0 if these were learned elsewhere, see :mod:`skpadim.interop`.
     n_features_in_ : int
         Channels of the embedding.
 
@@ -313,7 +313,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         Tensor of shape (n, height, width), bool
         """
         # In float64, as predict compares: a threshold rounded to float32 would disagree with it.
-        return self.maps(distances).double() > -self.offset_
+        return self.maps(distances).double() > self.threshold()
 
     def image_scores(self, distances: Tensor) -> Tensor:
         """Compute the anomaly scores of a batch, the maximum of each map, on the device.

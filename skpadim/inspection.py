@@ -39,7 +39,8 @@ class Inspection:
     score : float
         Anomaly score, minus ``score_samples``: higher = more anomalous. NaN if the photo could not be read.
     p_value : float
-        How rarely a good photo scores as high; see :meth:`PaDiMDetector.p_values`.
+        How rarely a good photo scores as high; see :meth:`PaDiMDetector.p_values`. NaN without leave-one-out
+        scores.
     label : int
         +1 good, -1 anomaly, as ``predict`` says.
     threshold : float
@@ -257,7 +258,7 @@ def inspect_photos(
     ------
     Inspection
     """
-    threshold, n_yielded = -gaussian.offset_, 0
+    threshold, n_yielded = gaussian.threshold(), 0
 
     def unread(stop: int) -> Iterator[Inspection]:
         for index in range(n_yielded, stop):

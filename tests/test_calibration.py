@@ -171,6 +171,12 @@ def test_expected_false_alarm_rate_is_told():
         conformal_threshold(np.arange(3.0), 0.05)
 
 
+def test_nothing_follows_from_no_scores():
+    with pytest.raises(ValueError, match=r"no leave-one-out scores.*set_threshold"):
+        conformal_threshold(np.empty(0), 0.05)
+    assert np.isnan(conformal_p_values(np.empty(0), np.array([1.0, 2.0]))).all()
+
+
 def test_scores_are_left_as_they_are():
     scores = np.array([3.0, 1.0, 2.0])
     threshold = conformal_threshold(scores, 0.5)

@@ -102,13 +102,13 @@ class ScoreDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_is_fitted(estimator)
-        if not hasattr(estimator, "loo_scores_"):
+        if not len(getattr(estimator, "loo_scores_", ())):
             raise TypeError(
                 f"estimator is a {type(estimator).__name__}, which has no loo_scores_; pass a PaDiMDetector, "
                 "or the last step of a Pipeline with the features that it scores."
             )
         scores = -estimator.score_samples(X)
-        return cls(estimator.loo_scores_, scores, y, -estimator.offset_).plot(ax, **scatter)
+        return cls(estimator.loo_scores_, scores, y, estimator.threshold()).plot(ax, **scatter)
 
     @classmethod
     def from_scores(

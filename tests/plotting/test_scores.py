@@ -47,6 +47,14 @@ def test_score_display_needs_a_fitted_detector(line):
         ScoreDisplay.from_estimator(Ridge().fit([[0.0], [1.0]], [0, 1]), photos.X_test, photos.y_test)
 
 
+def test_score_display_needs_leave_one_out_scores():
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    gaussian = PatchGaussian(false_alarm_rate=0.1).fit(features[:30])
+    gaussian.loo_scores_ = np.empty(0)  # as one that was learned elsewhere
+    with pytest.raises(TypeError, match="estimator is a PatchGaussian, which has no loo_scores_"):
+        ScoreDisplay.from_estimator(gaussian, features[30:], np.ones(10))
+
+
 def test_score_display_draws_a_step_of_a_pipeline_and_groups_without_members():
     features = np.random.default_rng(0).normal(size=(40, 3))
     gaussian = PatchGaussian(false_alarm_rate=0.1).fit(features[:30])
