@@ -53,6 +53,9 @@ def add_decisions(graph: GraphBuilder, maps: str, threshold: float, loo_scores: 
     limit = graph.constant(float32_at_most(threshold), np.float32, name="threshold")
     graph.op("Greater", score, limit, name="is_anomaly")
     graph.op("Greater", maps, limit, name="mask")
+    if not len(loo_scores):  # Learned elsewhere: nobody knows how good photos score.
+        graph.op("Mul", score, graph.constant(np.nan, np.float32), name="p_value")
+        return
     calibration = graph.constant(np.sort(loo_scores), np.float64, name="loo_scores")
     exact = graph.cast(graph.op("Unsqueeze", score, graph.ints(1)), TensorProto.DOUBLE)
     reached = graph.op("GreaterOrEqual", calibration, exact)

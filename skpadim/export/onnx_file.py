@@ -149,7 +149,7 @@ def _add_detector(
     order, scorer = CoarseToFine(gaussian.level_shapes_), gaussian.cpu_scorer()
     distances = add_distances(graph, order.sort(levels), order.sort(kept), gaussian.whitening_, scorer)
     maps = add_maps(graph, distances, scorer, gaussian.ignored_)
-    add_decisions(graph, maps, -gaussian.offset_, gaussian.loo_scores_)
+    add_decisions(graph, maps, detector.threshold(), gaussian.loo_scores_)
 
 
 def _with_values(graph: GraphBuilder, size: Size, photo_size: Size | None) -> onnx.GraphProto:

@@ -41,7 +41,7 @@ class Line:
         assert [verdict["photo"] for verdict in verdicts] == list(self.verdicts)
         for verdict in verdicts:
             expected = self.verdicts[verdict["photo"]]
-            tolerance = 5e-3 if expected["is_resized"] else 1e-4
+            tolerance = 1e-3 if expected["is_resized"] else 1e-4
             np.testing.assert_allclose(verdict["score"], expected["score"], rtol=tolerance)
             np.testing.assert_allclose(verdict["score"], expected["score_of_file"], rtol=1e-4)
             np.testing.assert_allclose(verdict["p_value"], expected["p_value"], rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -106,6 +107,20 @@ def test_what_differs_is_not_written(fitted, tmp_path, monkeypatch):
         to_onnx(fitted, path)
     assert path.read_bytes() == b"the file before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_leave_one_out_scores_there_is_no_p_value(fitted, good, tmp_path):
+    """As of a detector that was learned elsewhere."""
+    other = copy.deepcopy(fitted)
+    other.pipeline_[-1].loo_scores_ = np.empty(0)
+    other.pipeline_[-1].offset_ = np.nan
+    with pytest.raises(ValueError, match="set_threshold first"):
+        to_onnx(other, tmp_path / "line3.onnx")
+    other.set_threshold(5.0)
+    session = onnxruntime.InferenceSession(to_onnx(other, tmp_path / "line3.onnx"))
+    score, is_anomaly, p_value = session.run(["score", "is_anomaly", "p_value"], {"photos": good.X_test})
+    assert np.isnan(p_value).all()
+    assert np.array_equal(is_anomaly, score > 5)
 
 
 def test_bad_parameters(fitted, tmp_path):
