@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import joblib
 import numpy as np
 import onnxruntime
 import openvino
@@ -32,22 +33,46 @@ from skpadim.export.precision import PRECISIONS, at_precision
 
 NETWORKS = {"efficientnet_lite0": "the default", "resnet18": "ResNet-18"}
 BATCHES = (1, 32)
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 224
 SHARES = 5
+# Each contender has a process of its own: threads of one engine that wait by spinning slow the others.
 WORKER = """
 import sys, time
-import numpy as np, torch
-from skpadim import PaDiMDetector
-from skpadim.datasets import make_inspection_images
-torch.set_num_threads(int(sys.argv[1]))
-train = make_inspection_images(64, 0, 0, image_size=224).X_train
-test = make_inspection_images(0, 16, 16, image_size=224, random_state=1).X_test
-detector = PaDiMDetector("resnet18", ("layer1", "layer2", "layer3"), 100, weights=None).fit(train)
+import numpy as np
+kind, path, threads, photos = sys.argv[1], sys.argv[2], int(sys.argv[3]), np.load(sys.argv[4])
+if kind in ("torch", "before"):
+    import joblib, torch
+    torch.set_num_threads(threads)
+    if kind == "torch":
+        run = joblib.load(path).anomaly_map
+    else:
+        from skpadim import PaDiMDetector
+        layers = ("layer1", "layer2", "layer3")
+        detector = PaDiMDetector("resnet18", layers, 100, weights=None)
+        run = detector.fit(np.load(path)).anomaly_map
+elif kind == "openvino":
+    import openvino
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    run = lambda photos: compiled({"photos": photos})
+else:
+    import onnxruntime
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    (name,) = (each.name for each in session.get_inputs())
+    if kind == "peer":  # It takes floats in [0, 1], channels first; making them is not timed.
+        photos = np.ascontiguousarray(photos.transpose(0, 3, 1, 2), np.float32) / 255
+    run = lambda photos: session.run(None, {name: photos})
 print("ready", flush=True)
 for line in sys.stdin:
-    start = time.perf_counter()
-    detector.anomaly_map(test[: int(line)])
-    print(time.perf_counter() - start, flush=True)
+    n, seconds = int(line), []
+    for _ in range(10 if n == 1 else 1):
+        start = time.perf_counter()
+        run(photos[:n])
+        seconds.append(time.perf_counter() - start)
+    print(sorted(seconds)[len(seconds) // 2], flush=True)
 """
 
 
@@ -84,6 +109,7 @@ def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Names
     """Write files of both networks, and time them beside everything else."""
     train = make_inspection_images(64, 0, 0, image_size=SIZE).X_train
     photos = make_inspection_images(0, 16, 16, image_size=SIZE, random_state=1).X_test
+    np.save(folder / "photos.npy", photos)
     runs: dict[str, Callable[[int], float]] = {}
     sizes, writing = {}, {}
     for network, name in NETWORKS.items():
@@ -95,16 +121,27 @@ def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Names
         xml = to_openvino(detector, folder / f"{network}.xml", photo_size=SIZE)
         fast = PaDiMDetector(network, n_channels=100, engine="onnxruntime", **params).fit(train)
         sizes[name] = file.stat().st_size
-        runs[f"{name}: detector in torch"] = timed(detector.anomaly_map, photos)
-        runs[f'{name}: detector, engine="onnxruntime"'] = timed(fast.anomaly_map, photos)
-        runs[f"{name}: file in onnxruntime"] = timed(in_onnxruntime(file, options.threads), photos)
-        runs[f"{name}: file in OpenVINO"] = timed(in_openvino(xml, options.threads), photos)
+        joblib.dump(detector, folder / f"{network}.joblib")
+        joblib.dump(fast, folder / f"{network}.fast.joblib")
+        files = {
+            "detector in torch": ("torch", folder / f"{network}.joblib"),
+            'detector, engine="onnxruntime"': ("torch", folder / f"{network}.fast.joblib"),
+            "file in onnxruntime": ("onnxruntime", file),
+            "file in OpenVINO": ("openvino", xml),
+        }
         if network in peers:
-            sizes[f"{name}, anomalib"] = Path(peers[network]).stat().st_size
-            peer = in_onnxruntime(Path(peers[network]), options.threads, as_float=True)
-            runs[f"{name}: anomalib's file in onnxruntime"] = timed(peer, photos)
+            beside = Path(f"{peers[network]}.data")  # in which it keeps its weights
+            theirs = Path(peers[network]).stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+            sizes[f"{name}, anomalib"] = theirs
+            files["anomalib's file in onnxruntime"] = ("peer", Path(peers[network]))
+        for what, (kind, path) in files.items():
+            runs[f"{name}: {what}"] = contender(kind, path, options.threads, folder / "photos.npy")
     if options.before:
-        runs["ResNet-18: detector in torch, the build before"] = before(options.before, options.threads)
+        np.save(folder / "train.npy", train)
+        of_before = contender(
+            "before", folder / "train.npy", options.threads, folder / "photos.npy", options.before
+        )
+        runs["ResNet-18: detector in torch, the build before"] = of_before
     times = {name: {n: [] for n in BATCHES} for name in runs}
     for turn in range(2 + options.repeats):
         for name, run in runs.items():
@@ -137,7 +174,8 @@ def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Names
         "",
         "## Times",
         "",
-        f"Medians of {options.repeats} turns.",
+        f"Medians of {options.repeats} turns, in each of which a single photo is the median of ten in a row. "
+        "Each contender has a process of its own.",
         "",
         *table(head, rows),
         "",
@@ -162,44 +200,13 @@ def ratios(sizes: dict[str, int], medians: dict[str, dict[int, float]]) -> list[
     return lines
 
 
-def timed(function: Callable[[np.ndarray], object], photos: np.ndarray) -> Callable[[int], float]:
-    def run(n: int) -> float:
-        start = time.perf_counter()
-        function(photos[:n])
-        return time.perf_counter() - start
-
-    return run
-
-
-def in_onnxruntime(file: Path, threads: int, *, as_float: bool = False) -> Callable[[np.ndarray], object]:
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"])
-    (name,) = (each.name for each in session.get_inputs())
-    if not as_float:
-        return lambda photos: session.run(None, {name: photos})
-    # The peer's file takes floats in [0, 1], channels first; making them is not timed.
-    ready: dict[int, np.ndarray] = {}
-
-    def run(photos: np.ndarray) -> object:
-        if len(photos) not in ready:
-            ready[len(photos)] = np.ascontiguousarray(photos.transpose(0, 3, 1, 2), np.float32) / 255
-        return session.run(None, {name: ready[len(photos)]})
-
-    return run
-
-
-def in_openvino(xml: Path, threads: int, **hint: str) -> Callable[[np.ndarray], object]:
-    settings = {"INFERENCE_NUM_THREADS": threads, **(hint or {"INFERENCE_PRECISION_HINT": "f32"})}
-    compiled = openvino.Core().compile_model(xml, "CPU", settings)
-    return lambda photos: compiled({"photos": photos})
-
-
-def before(folder: Path, threads: int) -> Callable[[int], float]:
-    """Return what asks the build before, in a process of its own, for the seconds of so many photos."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": str(threads)}
+def contender(
+    kind: str, path: Path, threads: int, photos: Path, folder: Path | None = None
+) -> Callable[[int], float]:
+    """Return what asks a process of its own for the seconds of so many photos."""
+    environment = os.environ | {"PYTHONPATH": str(folder or ROOT), "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", WORKER, str(threads)],
+        [sys.executable, "-W", "ignore", "-c", WORKER, kind, str(path), str(threads), str(photos)],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,
@@ -216,6 +223,17 @@ def before(folder: Path, threads: int) -> Callable[[int], float]:
     return run
 
 
+def in_onnxruntime(file: Path) -> Callable[[np.ndarray], object]:
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda photos: session.run(None, {"photos": photos})
+
+
+def in_openvino(xml: Path, **hint: str) -> Callable[[np.ndarray], object]:
+    settings = hint or {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(xml, "CPU", settings)
+    return lambda photos: compiled({"photos": photos})
+
+
 def engines_agree(folder: Path) -> list[str]:
     """Compare scores of the files, by size of the photos, with those of the detector."""
     train = make_inspection_images(64, 0, 0, image_size=SIZE).X_train
@@ -226,9 +244,9 @@ def engines_agree(folder: Path) -> list[str]:
         photos = make_inspection_images(0, 8, 8, image_size=size, random_state=2).X_test
         expected = -detector.score_samples(photos)
         runs = {
-            "onnxruntime": in_onnxruntime(file, 2)(photos)[0],
-            "OpenVINO, f32": in_openvino(xml, 2)(photos)["score"],
-            "OpenVINO, as it is": in_openvino(xml, 2, PERFORMANCE_HINT="LATENCY")(photos)["score"],
+            "onnxruntime": in_onnxruntime(file)(photos)[0],
+            "OpenVINO, f32": in_openvino(xml)(photos)["score"],
+            "OpenVINO, as it is": in_openvino(xml, PERFORMANCE_HINT="LATENCY")(photos)["score"],
         }
         errors = (np.abs(found / expected - 1) for found in runs.values())
         rows.append([f"{size} x {size}", *(f"{error.max():.1e} ({error.mean():.1e})" for error in errors)])

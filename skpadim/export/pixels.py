@@ -54,7 +54,7 @@ def add_resize(
         ]
         return _product(graph, graph.cast(planes, TensorProto.FLOAT), matrices, window)
     shape = graph.op("Shape", photos, start=1, end=3)
-    # No shortcut for photos of the right size: of an If, OpenVINO computes something else in its first run.
+    # No shortcut for photos of the right size: with an If for it, OpenVINO's first run gave other scores.
     made = [
         _matrix_in_graph(graph, shape, axis, size[axis], window[axis], interpolation) for axis in range(2)
     ]
