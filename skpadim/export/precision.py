@@ -163,6 +163,7 @@ def store_in_half(model: onnx.ModelProto) -> None:
 def in_bytes(model: bytes, features: CNNFeatureTransformer, photos: Any) -> bytes:
     """Return a model whose convolutions compute in eight bits, by the ranges of activations on photos."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     images, normalisation = features.images(photos), Normalisation(*features.normalisation_)
     some = range(0, len(images), -(-len(images) // _N_RANGES))
@@ -171,9 +172,13 @@ def in_bytes(model: bytes, features: CNNFeatureTransformer, photos: Any) -> byte
         for b in features.batches(images, only=some)
     )
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "trunk.onnx")
+        prepared, path = Path(folder, "prepared.onnx"), Path(folder, "trunk.onnx")
+        # The shapes alone: torch's exporter has folded what there is to fold.
+        quant_pre_process(
+            onnx.load_from_string(model), prepared, skip_optimization=True, skip_symbolic_shape=True
+        )
         quantize_static(
-            onnx.load_from_string(model),
+            prepared,
             path,
             _Reader(pixels),
             quant_format=QuantFormat.QDQ,
