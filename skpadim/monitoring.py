@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -23,6 +22,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .base.randomness import draw_seed
+from .base.whole_files import beside
 from .camera import LOOKED_AT, PhotoCheck, n_beyond, with_detail
 from .evidence import N_CHECK_BETS, Evidence, RankGame, check_factors
 from .images.digests import digest
@@ -33,6 +33,17 @@ _SCORE, _CHECK = "score", "check"
 _STREAM = 0x11E  # any number that nobody else spawns
 _FORMAT = "skpadim line monitor"
 _VERSION = 1
+_FIELDS = {
+    "detector",
+    "alarm_at",
+    "check_rate",
+    "seed",
+    "reference",
+    "state",
+    "numbers",
+    "counts",
+    "evidence",
+}
 
 
 @dataclass(frozen=True)
@@ -262,7 +273,8 @@ class LineMonitor:
                 for name, evidence in self._evidence().items()
             },
         }
-        _write_whole(Path(path), json.dumps(content))
+        with beside(path) as part:
+            part.write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], detector: Any) -> Self:
@@ -392,17 +404,6 @@ def _checked_score(score: Any, name: str) -> float:
     return float(score)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of a file that `LineMonitor.save` wrote."""
     try:
@@ -411,9 +412,15 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{os.fspath(path)!r} is no file of a LineMonitor: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ValueError(f"{os.fspath(path)!r} is no file of a LineMonitor.")
-    if content["version"] > _VERSION:
+    if content.get("version", 0) > _VERSION:
         raise ValueError(
             f"{os.fspath(path)!r} has version {content['version']}, and this skpadim reads up to {_VERSION}. "
             "Use the skpadim that wrote it, or a newer one."
+        )
+    lacking = _FIELDS - content.keys()
+    if lacking:
+        raise ValueError(
+            f"{os.fspath(path)!r} is a damaged file of a LineMonitor, without {', '.join(sorted(lacking))}: "
+            "delete it, and begin anew."
         )
     return content

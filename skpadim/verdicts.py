@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .inspection import Inspection
 
-__all__ = ["CSV_COLUMNS", "FIELDS", "VERSION", "read_verdicts", "to_csv", "to_json", "verdict_of"]
+__all__ = ["CSV_COLUMNS", "FIELDS", "VERSION", "read_verdicts", "reason", "to_csv", "to_json", "verdict_of"]
 
 #: Of the contract, "major.minor": fields are added with a minor version; a major one may change them.
 VERSION = "1.0"
@@ -89,7 +89,7 @@ def verdict_of(found: Inspection, model: str, inspected_at: datetime | None = No
         "width": width,
         "regions": None if found.regions is None else [asdict(region) for region in found.regions],
         "checks": None if found.check is None else _checks(found),
-        "error": _reason(found),
+        "error": reason(found),
         "model": model,
         "inspected_at": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
@@ -209,8 +209,17 @@ def _checks(found: Inspection) -> dict[str, dict[str, float | None]]:
     }
 
 
-def _reason(found: Inspection) -> str | None:
-    """Return why a photo could not be read, without its index and path: they are of one call, or said."""
+def reason(found: Inspection) -> str | None:
+    """Return why a photo could not be read, without its index and path: they are of one call, or said.
+
+    Parameters
+    ----------
+    found : Inspection
+
+    Returns
+    -------
+    str or None
+    """
     if found.error is None:
         return None
     return found.error.removeprefix(f"X[{found.index}] ").removeprefix(f"({found.path!r}) ")

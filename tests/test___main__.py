@@ -62,3 +62,20 @@ except SystemExit:
 """
     found = python("-c", script)
     assert found.stdout.splitlines()[-1] == "photo-\\udcff.png", found.stderr
+
+
+def test_a_bug_ends_with_the_status_of_errors_not_of_anomalies():
+    script = """
+import sys
+import skpadim.model_file
+from skpadim.command import main
+def fail(path):
+    raise RuntimeError("nobody thought of it")
+skpadim.model_file.load_model = fail
+sys.argv = ["skpadim", "threshold", "line3.skpadim"]
+main()
+"""
+    found = python("-c", script)
+    assert found.returncode == 2
+    assert "Traceback" in found.stderr and "RuntimeError: nobody thought of it" in found.stderr
+    assert python("-m", "skpadim", "--debug", "info", "nowhere.skpadim").returncode == 2

@@ -268,6 +268,7 @@ def test_another_detector_is_refused(gaussian, tmp_path):
         ("{", "is no file of a LineMonitor"),
         ("[1]", "is no file of a LineMonitor"),
         ('{"format": "other"}', "is no file of a LineMonitor"),
+        ('{"format": "skpadim line monitor", "version": 1}', "without alarm_at, .*: delete it"),
         ('{"format": "skpadim line monitor", "version": 2}', "has version 2, and this skpadim reads up to 1"),
     ],
 )

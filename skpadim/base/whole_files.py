@@ -18,7 +18,7 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     ValueError
-        If there is no such folder.
+        If there is no such folder, or nobody may write to it.
     """
     target = Path(path)
     refuse_absent_folder(target)
@@ -36,3 +36,8 @@ def refuse_absent_folder(path: Path) -> None:
         raise ValueError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}.")
     if path.is_dir():
         raise ValueError(f"{str(path)!r} cannot be written: it is a folder; expected the name of a file.")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ValueError(
+            f"{str(path)!r} cannot be written: the folder {str(path.parent)!r} is read-only, for you "
+            "at least; name another."
+        )

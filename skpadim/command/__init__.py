@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from importlib.util import find_spec
 
 _NEEDED = ("typer", "rich", "skops")
@@ -24,4 +25,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     from .app import app
 
-    app(prog_name="skpadim")
+    try:
+        app(prog_name="skpadim")
+    except Exception:
+        # Python would end with 1, which means that there are anomalies.
+        traceback.print_exc()
+        sys.exit(2)

@@ -154,7 +154,7 @@ def inspect(
         from .inspecting import inspect as judge
         from .photos import find_photos
 
-        chosen = find_photos(photos)
+        chosen = find_photos(photos, without=[folder for folder in (maps, masks) if folder is not None])
         loaded = _load(model)
         set_up(
             loaded, threshold=threshold, false_alarm_rate=false_alarm_rate, batch_size=batch_size, jobs=jobs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..verdicts import verdict_of
 from .messages import Stopped, say
-from .outputs import Output, VerdictList, kept_files, kept_verdicts, verdict_outputs
+from .outputs import Output, VerdictList, kept_files, kept_verdicts, refuse_shared_names, verdict_outputs
 from .photos import Chosen
 from .pictures import PictureFolder
 from .progress import Progress
@@ -92,6 +92,8 @@ def inspect(model: Model, chosen: Chosen, wanted: Wanted) -> dict[str, int]:
     dict
         How many photos are "good", "anomaly" and "error", those of an earlier run among them.
     """
+    options = ("csv", "json", "maps", "masks", "report")
+    refuse_shared_names({f"--{option}": getattr(wanted, option) for option in options}, model.path)
     outputs = verdict_outputs(wanted.csv, wanted.json, listed=wanted.listed)
     kept = kept_verdicts(outputs, wanted.resume, model.digest, -model.detector.offset_)
     counts = {"good": 0, "anomaly": 0, "error": 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,7 +127,11 @@ class VerdictList:
 
 def in_a_line(verdict: Verdict) -> str:
     """Return a verdict as a person reads it."""
-    word, path = verdict["verdict"], verdict["path"]
+    # Names may hold ends of lines, and commands to the terminal.
+    word, path = (
+        verdict["verdict"],
+        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in verdict["path"]),
+    )
     if word == "error":
         return f"{word:<8}{'':>19}  {path}: {verdict['error']}"
     unusual = f"  (unusual: {', '.join(verdict['checks'])})" if verdict["checks"] else ""
@@ -139,6 +143,25 @@ def json_line(verdict: Verdict | None) -> str:
     return "" if verdict is None else to_json(verdict)
 
 
+def refuse_shared_names(named: Mapping[str, str | Path | None], read: Path) -> None:
+    """Raise if one output would be written over another, or over the model file that is read.
+
+    Parameters
+    ----------
+    named : mapping of str to str, path or None
+        Files and folders to write, by the options that name them; "-" is stdout.
+    read : Path
+        The model file.
+    """
+    taken = {os.path.realpath(read): "MODEL"}
+    for option, name in named.items():
+        if name is None or str(name) == _STDOUT:
+            continue
+        other = taken.setdefault(os.path.realpath(name), option)
+        if other != option:
+            raise ValueError(f"{other} and {option} name the same, {str(name)!r}: name another for {option}.")
+
+
 def verdict_outputs(csv: str | None, json: str | None, *, listed: bool) -> list[Output]:
     """Return what takes the verdicts: the files that are named, or "-" for stdout.
 
@@ -147,8 +170,6 @@ def verdict_outputs(csv: str | None, json: str | None, *, listed: bool) -> list[
     wanted = [(name, to_text) for name, to_text in ((csv, to_csv), (json, json_line)) if name is not None]
     if [name for name, _ in wanted].count(_STDOUT) > 1:
         raise ValueError("--csv - and --json - cannot both go to stdout: name a file for one of them.")
-    if len({os.path.abspath(name) for name, _ in wanted}) < len(wanted):
-        raise ValueError(f"--csv and --json name one file, {csv!r}: name two.")
     named: list[Output] = [
         VerdictStream(to_text) if name == _STDOUT else VerdictFile(Path(name), to_text)
         for name, to_text in wanted

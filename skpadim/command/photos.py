@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,18 +36,21 @@ class Chosen:
         return Path(os.path.relpath(path, self.root))
 
 
-def find_photos(inputs: Sequence[Path]) -> Chosen:
+def find_photos(inputs: Sequence[Path], *, without: Sequence[Path] = ()) -> Chosen:
     """Return the photos that are given, and those in the folders that are given, sorted, none twice.
 
-    Of a folder with good photos to train on and others to test on, the latter.
+    Of a folder with good photos to train on and others to test on, the latter. Folders `without`, to which
+    pictures are written, are left out of the folders that they are in.
 
     Raises
     ------
     ValueError
         If there is no such file or folder, or a folder holds no photo.
     """
-    paths = {str(path) for given in inputs for path in _photos_of(given)}
-    root = inputs[0] if len(inputs) == 1 else Path(os.path.commonpath([path.absolute() for path in inputs]))
+    left_out = {os.path.realpath(folder) for folder in without}
+    paths = {str(path) for given in inputs for path in _photos_of(given, left_out)}
+    # Without "..": names below the root must not lead out of it.
+    root = inputs[0] if len(inputs) == 1 else Path(os.path.commonpath(map(os.path.abspath, inputs)))
     return Chosen(sorted(paths), root if root.is_dir() else root.parent, _labels_in(inputs))
 
 
@@ -63,10 +66,16 @@ def find_training_photos(folder: Path) -> list[Path]:
     return images_in(good, "photos of good parts, right in the folder or in 'train/good' in it")
 
 
-def photos_below(folder: Path) -> Iterator[Path]:
-    """Yield the photos in a folder and in those below, without hidden ones and masks."""
+def photos_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
+    """Yield the photos in a folder and in those below, without hidden ones, masks and what is left out."""
     for name, below, files in os.walk(folder):
-        below[:] = sorted(sub for sub in below if sub[0] != "." and not is_mask_folder(Path(sub)))
+        below[:] = sorted(
+            sub
+            for sub in below
+            if sub[0] != "."
+            and not is_mask_folder(Path(sub))
+            and os.path.realpath(os.path.join(name, sub)) not in left_out
+        )
         yield from (
             Path(name, file) for file in sorted(files) if file[0] != "." and is_image(Path(name, file))
         )
@@ -77,7 +86,7 @@ def _labels_in(inputs: Sequence[Path]) -> dict[str, Photo]:
     return {str(photo.path): photo for folder in folders for photo in read_tested(folder)[0]}
 
 
-def _photos_of(given: Path) -> list[Path]:
+def _photos_of(given: Path, left_out: Set[str]) -> list[Path]:
     if not given.exists():
         raise ValueError(f"there is no file or folder {str(given)!r}; found: {contents(given.parent)}.")
     if not given.is_dir():
@@ -87,7 +96,7 @@ def _photos_of(given: Path) -> list[Path]:
         folder = test_folder(given) or given
         if folder != given:
             say(f"{given} has photos to train on and others: those in {folder} are taken.")
-    found = list(photos_below(folder))
+    found = list(photos_below(folder, left_out))
     if not found:
         raise ValueError(f"there is no photo in {str(folder)!r} or below; found: {contents(folder)}.")
     return found

@@ -6,8 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,24 +65,26 @@ class Arrivals:
         stamps = {
             str(path): _stamp(path) for path in photos_below(self._folder) if str(path) not in self._known
         }
-        whole = sorted(path for path, stamp in stamps.items() if stamp and stamp == self._stamps.get(path))
+        whole = sorted(
+            path for path, stamp in stamps.items() if stamp and stamp[0] and stamp == self._stamps.get(path)
+        )
         self._known.update(whole)
         self._stamps = {path: stamp for path, stamp in stamps.items() if stamp and path not in self._known}
         return whole
 
     @property
     def n_growing(self) -> int:
-        """How many files are there that did not stand still yet."""
+        """How many files are there that are empty, or did not stand still yet."""
         return len(self._stamps)
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """Return size and time of a file; None of one that is empty, or gone since it was seen."""
+    """Return size and time of a file; None of one that is gone since it was seen."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return (found.st_size, found.st_mtime_ns) if found.st_size else None
+    return found.st_size, found.st_mtime_ns
 
 
 def watch(model: Model, folder: Path, how: Watch) -> dict[str, int]:
@@ -126,7 +126,7 @@ def watch(model: Model, folder: Path, how: Watch) -> dict[str, int]:
     finally:
         log.close()
     if arrivals.n_growing:
-        say(f"{arrivals.n_growing} file(s) are still being written, and are not judged.")
+        say(f"{arrivals.n_growing} file(s) are empty or still being written, and are not judged.")
     return counts
 
 
@@ -214,14 +214,14 @@ class Drift:
     """
 
     def __init__(self, model: Model, log: Path | None, judged: Sequence[Verdict]) -> None:
-        self._monitor: Any = None
+        from ..monitoring import LineMonitor
+
         self._said = False
-        if find_spec("skpadim.monitoring") is None:
-            return
-        kind = import_module("skpadim.monitoring").LineMonitor
         self._path = None if log is None else log.with_name(f"{log.name}.monitor")
-        is_kept = self._path is not None and self._path.is_file() and bool(judged)
-        self._monitor = kind.load(self._path, model.detector) if is_kept else kind(model.detector)
+        if self._path is not None and self._path.is_file() and judged:
+            self._monitor = LineMonitor.load(self._path, model.detector)
+        else:
+            self._monitor = LineMonitor(model.detector)
         # Verdicts that came after it was kept: of these the scores are known, not what the photos look like.
         for verdict in judged[self._monitor.state.n_photos :]:
             self._monitor.update(float("nan") if verdict["score"] is None else verdict["score"])
@@ -229,13 +229,12 @@ class Drift:
 
     def take(self, found: Inspection) -> None:
         """Take what was found of the next photo."""
-        if self._monitor is not None:
-            self._monitor.update(found.score, found.check)
-            self._tell()
+        self._monitor.update(found.score, found.check)
+        self._tell()
 
     def keep(self) -> None:
         """Write down where it stands."""
-        if self._monitor is not None and self._path is not None:
+        if self._path is not None:
             self._monitor.save(self._path)
 
     def _tell(self) -> None:

@@ -19,6 +19,7 @@ from ..base.whole_files import beside
 from ..images.collection import check_images
 from ..images.masks import Masks, check_mask
 from ..inspection import Inspection
+from ..verdicts import reason
 from .outlines import outline
 from .page import PAGE_BYTES, Source, render, require_jinja
 from .parts import Entry, Parts, Pictures
@@ -218,7 +219,7 @@ class Report:
             score=float(inspection.score),
             p_value=float(inspection.p_value),
             kind=None if kind is None else str(kind),
-            error=inspection.error,
+            error=reason(inspection),
             outside={name: (found.value, found.low, found.high) for name, found in outside.items()},
         )
         pictures = None if inspection.error is not None else self._pictures(inspection, photo, mask, path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from skpadim.base.whole_files import beside, refuse_absent_folder
@@ -38,3 +40,10 @@ def test_there_must_be_a_folder(tmp_path, monkeypatch):
     with beside("a.txt") as part:
         part.write_text("here")
     assert (tmp_path / "a.txt").read_text() == "here"
+
+
+def test_a_folder_that_nobody_may_write_to_is_named_before_anything_is_computed(tmp_path, monkeypatch):
+    # As for a person who may not: the superuser may write anywhere.
+    monkeypatch.setattr(os, "access", lambda folder, mode: not (folder == tmp_path and mode & os.W_OK))
+    with pytest.raises(ValueError, match="is read-only, for you at least"):
+        refuse_absent_folder(tmp_path / "a.txt")

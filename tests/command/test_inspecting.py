@@ -248,3 +248,18 @@ def test_reports_go_on_with_their_run(model_path, parts, tmp_path):
     result = run("inspect", model_path, parts, *files, "--resume", status=2)
     assert "would lack 13 photos" in result.stderr and not (tmp_path / "r.html.part").exists()
     assert (tmp_path / "r.html").read_text() == page
+
+
+def test_pictures_of_an_earlier_run_are_no_photos(model_path, parts, photos):
+    maps = parts / "test" / "maps"
+    for _ in range(2):
+        result = run("inspect", model_path, parts / "test", "--maps", maps, status=1)
+        assert f"{len(photos)} photos: " in result.stderr
+
+
+def test_nothing_is_written_over_the_model_or_another_output(model_path, parts, tmp_path):
+    before = model_path.read_bytes()
+    result = run("inspect", model_path, parts, "--json", model_path, status=2)
+    assert "MODEL and --json name the same" in result.stderr and model_path.read_bytes() == before
+    result = run("inspect", model_path, parts, "--maps", tmp_path / "p", "--masks", tmp_path / "p", status=2)
+    assert "--maps and --masks name the same" in result.stderr and not (tmp_path / "p").exists()

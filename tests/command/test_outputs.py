@@ -12,6 +12,7 @@ from skpadim.command.outputs import (
     json_line,
     kept_files,
     kept_verdicts,
+    refuse_shared_names,
     verdict_outputs,
 )
 from skpadim.verdicts import FIELDS, read_verdicts, to_csv
@@ -46,8 +47,6 @@ def test_outputs_are_those_that_are_named(tmp_path):
     assert [file.path.name for file in kept_files(outputs)] == ["v.csv"]
     with pytest.raises(ValueError, match="cannot both go to stdout"):
         verdict_outputs("-", "-", listed=True)
-    with pytest.raises(ValueError, match="name one file"):
-        verdict_outputs(csv, csv, listed=True)
     with pytest.raises(ValueError, match="there is no folder"):
         verdict_outputs(None, str(tmp_path / "nowhere" / "v.jsonl"), listed=True)
 
@@ -62,3 +61,18 @@ def test_lines_that_a_person_reads():
     assert in_a_line(GOOD).split() == ["good", "1.5", "p=0.5", "a.png"]
     assert in_a_line(OTHER).endswith("b.png  (unusual: detail)")
     assert in_a_line(ERROR).split() == ["error", "c.png:", "is", "damaged."]
+    # A name that turns a line, and one that turns the terminal red.
+    assert in_a_line(GOOD | {"path": "a\n\x1b[31m \xe4.png"}).endswith(r"  a\n\x1b[31m ä.png")
+
+
+def test_no_output_is_written_over_another_or_the_model(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    refuse_shared_names({"--csv": "-", "--json": "-", "--maps": None, "--masks": tmp_path}, tmp_path / "m")
+    for named, said in [
+        ({"--csv": str(tmp_path / "v"), "--json": str(link / "v")}, "--csv and --json name the same"),
+        ({"--maps": tmp_path / "a", "--masks": tmp_path / "b" / ".." / "a"}, "--maps and --masks"),
+        ({"--report": tmp_path / "m"}, "MODEL and --report name the same"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            refuse_shared_names(named, tmp_path / "m")

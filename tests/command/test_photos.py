@@ -60,3 +60,14 @@ def test_what_is_not_there_is_named(tree):
     (tree / "empty").mkdir()
     with pytest.raises(ValueError, match="there is no photo in"):
         find_photos([tree / "empty"])
+
+
+def test_names_stay_below_the_root_whatever_the_way_to_a_photo(tree, monkeypatch):
+    monkeypatch.chdir(tree / "sub")
+    chosen = find_photos([Path("../a.png"), Path("c.PNG")])
+    assert [chosen.name(path) for path in chosen.paths] == [Path("a.png"), Path("sub/c.PNG")]
+
+
+def test_folders_to_write_to_are_left_out(tree, monkeypatch):
+    monkeypatch.chdir(tree)
+    assert find_photos([Path(".")], without=[tree / "sub"]).paths == ["a.png", "b.png"]

@@ -143,6 +143,15 @@ def test_names_and_kinds_are_text_whatever_they_hold(detector, tmp_path):
     json.loads(page.all("script", id="data")[0][1])
 
 
+def test_why_a_photo_could_not_be_read_is_said_without_its_place_in_a_call(detector, tmp_path):
+    with Report({}, detector) as report:
+        error = "X[3] ('a.png') cannot be read."
+        report.add(inspection(3, 0, -detector.offset_, path="a.png", error=error), None)
+        report.write(tmp_path / "report.html")
+    text = Page(tmp_path / "report.html").all("section", id="failures")[0][1]
+    assert "cannot be read." in text and "X[3]" not in text
+
+
 def test_500_photos_of_noise_take_15_mb_at_most(detector, tmp_path):
     """Nothing is harder to compress, and every mask is ragged."""
     threshold, size = -detector.offset_, (320, 256)
