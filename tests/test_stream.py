@@ -85,7 +85,7 @@ def test_rate_of_a_check_holds_for_good_photos(photos):
 def test_detector_of_an_earlier_version_has_learned_no_looks(photos):
     old = small().fit(photos.X_train)
     del old.photo_statistics_
-    with pytest.raises(ValueError, match="check: this detector has not learned .*Fit it again"):
+    with pytest.raises(ValueError, match=r"check: this detector has not learned .*Fit it again"):
         old.check(photos.X_test)
 
 
