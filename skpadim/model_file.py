@@ -115,7 +115,7 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
         "n_channels": len(channels.channel_indices_),
         "image_size": list(check_size("image_size", detector.image_size)),
         "crop_size": None if crop is None else list(check_size("crop_size", crop)),
-        "false_alarm_rate": _rate_in_force(detector),
+        "false_alarm_rate": rate_in_force(detector),
         "threshold": -float(detector.offset_),
         "skipped": {str(index): reason for index, reason in getattr(detector, "skipped_", {}).items()},
         "training": sorted(training, key=lambda row: -row["loo_score"]),
@@ -269,7 +269,7 @@ def _versions() -> dict[str, str]:
     return {"skpadim": __version__, **installed, "python": platform.python_version()}
 
 
-def _rate_in_force(detector: PaDiMDetector) -> float | None:
+def rate_in_force(detector: PaDiMDetector) -> float | None:
     """Return the false-alarm rate that the threshold has, or None if it was set as a score."""
     from .calibration import conformal_threshold
 

@@ -2,6 +2,8 @@
 
 try:
     import onnx as _onnx  # noqa: F401
+    import onnxruntime as _onnxruntime  # noqa: F401
+    import onnxscript as _onnxscript  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"skpadim.export needs {error.name}: install the extra, pip install 'skpadim[export]'."

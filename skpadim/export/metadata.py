@@ -14,6 +14,7 @@ import torch
 import skpadim
 
 from ..detector import PaDiMDetector
+from ..model_file import rate_in_force
 from ..network.efficientnet_lite import NAMES
 
 #: The version of the file's inputs, outputs and metadata.
@@ -38,7 +39,7 @@ def metadata_of(detector: PaDiMDetector, precision: str) -> dict[str, str]:
         "interpolation": features.normalisation_[2],
         "precision": precision,
         "threshold": -gaussian.offset_,
-        "false_alarm_rate": detector.false_alarm_rate,
+        "false_alarm_rate": rate_in_force(detector) if len(gaussian.loo_scores_) else None,
         "n_learned": gaussian.n_samples_seen_,
         "loo_scores": np.sort(gaussian.loo_scores_).tolist(),
     }
@@ -66,7 +67,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     dict
         ``format``, ``version``, ``created``, ``torch_version``, ``network``, ``weights_licence``, ``layers``,
         ``n_channels``, ``resized_size`` and ``input_size`` (height, width), ``interpolation``, ``precision``,
-        ``threshold``, ``false_alarm_rate``, ``n_learned`` and ``loo_scores``, sorted.
+        ``threshold``, ``false_alarm_rate`` (None if the threshold was set as a score), ``n_learned`` and
+        ``loo_scores``, sorted.
 
     Raises
     ------

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from sklearn.utils.validation import check_is_fitted
 
 import skpadim
 
@@ -26,6 +25,7 @@ from .distances import add_distances
 from .metadata import metadata_of
 from .pixels import add_resize
 from .precision import at_precision, store_in_half
+from .refusals import refuse_what_files_cannot
 from .verification import check_scores, onnxruntime_scores
 
 _TWO_GIGABYTES = 2**31 - 1
@@ -103,6 +103,9 @@ def to_onnx(
     size = None if photo_size is None else check_size("photo_size", photo_size)
     model, as_written = build_model(detector, photo_size=size, precision=precision, photos=photos)
     data = f"{path.name}.data" if model.ByteSize() > _TWO_GIGABYTES else None
+    # onnx appends to weights that lie there already, and these may be of the file to be replaced.
+    if data is not None and path.with_name(data).exists():
+        raise ValueError(f"{data!r} lies beside {str(path)!r} already: remove both, or choose another name.")
     with beside(path) as part:
         onnx.save(model, part, save_as_external_data=data is not None, location=data)
         check_scores(onnxruntime_scores(part), as_written, size)
@@ -113,7 +116,7 @@ def build_model(
     detector: PaDiMDetector, *, photo_size: Size | None, precision: str, photos: Any
 ) -> tuple[onnx.ModelProto, PaDiMDetector]:
     """Return a fitted detector as a model of ONNX, and the detector that computes the same; see `to_onnx`."""
-    check_is_fitted(detector)
+    refuse_what_files_cannot(detector)
     detector, trunk = at_precision(detector, precision, photos)
     graph = GraphBuilder()
     _add_detector(graph, detector, trunk, photo_size)
@@ -140,10 +143,12 @@ def _add_detector(
     if features.ignored_ is not None:
         colour = np.round(255 * as_float(mean)).reshape(3, 1, 1)
         pixels = graph.op("Where", graph.constant(features.ignored_), graph.constant(colour), pixels)
-    scale = 1 / (255 * np.array(std)).reshape(3, 1, 1)
-    offset = (-np.array(mean) / np.array(std)).reshape(3, 1, 1)
-    scaled = graph.op("Mul", pixels, graph.constant(scale, np.float32))
-    normal = graph.op("Add", scaled, graph.constant(offset, np.float32))
+    # Bit for bit the detector's, which rounds once: a pixel's last bit may decide a step of eight bits.
+    scale = 1 / (as_float(std) * np.float32(255)).reshape(3, 1, 1)
+    black = (-as_float(mean) / as_float(std)).reshape(3, 1, 1)
+    scaled = graph.op("Mul", graph.cast(pixels, TensorProto.DOUBLE), graph.constant(scale, np.float64))
+    precise = graph.op("Add", scaled, graph.constant(black, np.float64))
+    normal = graph.cast(precise, TensorProto.FLOAT)
     levels = graph.include(onnx.load_from_string(trunk).graph, [normal], "trunk.")
     kept = channels.by_layer([shape[0] for shape in features.level_shapes_])
     order, scorer = CoarseToFine(gaussian.level_shapes_), gaussian.cpu_scorer()

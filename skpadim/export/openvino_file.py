@@ -50,8 +50,12 @@ def to_openvino(
     parts in a thousand: compile with ``{"INFERENCE_PRECISION_HINT": "f32"}``. The metadata stand in the
     runtime information of the model, under "skpadim".
     """
-    import openvino
-
+    try:
+        import openvino
+    except ImportError as error:
+        raise ImportError(
+            f"to_openvino needs {error.name}: install the extra, pip install 'skpadim[export]'."
+        ) from error
     path = Path(path)
     if path.suffix != ".xml":
         raise ValueError(f"path={str(path)!r} must end in '.xml', as files of OpenVINO do.")

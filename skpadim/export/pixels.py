@@ -7,8 +7,6 @@ rounded after each axis, columns first, as there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from onnx import TensorProto
 
@@ -21,6 +19,8 @@ _CUBIC = -0.5
 # half way between two bytes, as they often do, this decides.
 _LIMIT = 2**15 - 0.5
 _MOST_BITS = 22.0
+# Their sums need up to 31 bits, and float32 has 24: what is coarser than this is summed apart from the rest.
+_COARSE = 2.0**14
 
 
 def add_resize(
@@ -46,19 +46,22 @@ def add_resize(
         Height and width of all photos, whose matrices are baked in then. None: any.
     """
     planes = graph.op("Transpose", photos, perm=[0, 3, 1, 2])
+    planes = graph.cast(planes, TensorProto.FLOAT)
     if photo_size is not None:
-        sides = zip(photo_size, size, window, strict=True)
-        matrices = [
-            None if side == to else graph.constant(resize_matrix(side, to, interpolation)[kept], np.float32)
-            for side, to, kept in sides
-        ]
-        return _product(graph, graph.cast(planes, TensorProto.FLOAT), matrices, window)
+        for axis in (1, 0):  # Columns first.
+            matrix = None
+            if photo_size[axis] != size[axis]:
+                matrix = resize_matrix(photo_size[axis], size[axis], interpolation)[window[axis]]
+            planes = _baked(graph, planes, axis, matrix, window[axis])
+        return planes
     shape = graph.op("Shape", photos, start=1, end=3)
     # No shortcut for photos of the right size: with an If for it, OpenVINO's first run gave other scores.
     made = [
         _matrix_in_graph(graph, shape, axis, size[axis], window[axis], interpolation) for axis in range(2)
     ]
-    return _product(graph, graph.cast(planes, TensorProto.FLOAT), made, window)
+    for axis in (1, 0):
+        planes = _rounded(graph, _along(graph, planes, made[axis], axis))
+    return planes
 
 
 def resize_matrix(n_in: int, n_out: int, interpolation: str) -> np.ndarray:
@@ -118,22 +121,31 @@ def _polynomial(graph: GraphBuilder, value: str, coefficients: list[float]) -> s
     return result
 
 
-def _product(
-    graph: GraphBuilder, planes: str, matrices: Sequence[str | None], window: tuple[slice, slice]
-) -> str:
-    """Add the products of planes with both matrices; without a matrix what is kept is cut out."""
-    for axis in (1, 0):  # Columns first.
-        matrix = matrices[axis]
-        if matrix is None:
-            planes = _cut(graph, planes, axis + 2, window[axis])
-        else:
-            if axis == 1:
-                product = graph.op("MatMul", planes, graph.op("Transpose", matrix, perm=[1, 0]))
-            else:
-                product = graph.op("MatMul", matrix, planes)
-            rounded = graph.op("Floor", graph.op("Add", product, graph.constant(0.5, np.float32)))
-            planes = graph.op("Clip", rounded, graph.constant(0, np.float32), graph.constant(255, np.float32))
-    return planes
+def _baked(graph: GraphBuilder, planes: str, axis: int, matrix: np.ndarray | None, kept: slice) -> str:
+    """Add the resize of an axis by a matrix that is known, exactly; without one what is kept is cut out."""
+    if matrix is None:
+        return _cut(graph, planes, axis + 2, kept)
+    coarse = np.floor(matrix * _COARSE) / _COARSE
+    total = _along(graph, planes, graph.constant(coarse, np.float32), axis)
+    if (matrix != coarse).any():
+        rest = _along(graph, planes, graph.constant(matrix - coarse, np.float32), axis)
+        steps = graph.op("Floor", graph.op("Mul", rest, graph.constant(_COARSE, np.float32)))
+        # Less than a step of it cannot reach the next half.
+        total = graph.op("Add", total, graph.op("Mul", steps, graph.constant(1 / _COARSE, np.float32)))
+    return _rounded(graph, total)
+
+
+def _along(graph: GraphBuilder, planes: str, matrix: str, axis: int) -> str:
+    """Add the product of planes (n, 3, rows, columns) and a matrix (n_out, n_in) along rows or columns."""
+    if axis == 0:
+        return graph.op("MatMul", matrix, planes)
+    return graph.op("MatMul", planes, graph.op("Transpose", matrix, perm=[1, 0]))
+
+
+def _rounded(graph: GraphBuilder, planes: str) -> str:
+    """Add the rounding to whole numbers of 0 to 255."""
+    rounded = graph.op("Floor", graph.op("Add", planes, graph.constant(0.5, np.float32)))
+    return graph.op("Clip", rounded, graph.constant(0, np.float32), graph.constant(255, np.float32))
 
 
 def _cut(graph: GraphBuilder, planes: str, axis: int, kept: slice) -> str:

@@ -28,6 +28,7 @@ from ..calibration import conformal_threshold
 from ..detector import PaDiMDetector
 from ..features import CNNFeatureTransformer
 from ..gaussian import PatchGaussian
+from ..images.collection import Images
 from ..network.extractor import normalised_pixels
 from ..network.normalisation import Normalisation
 from ..network.onnx_trunk import write_trunk
@@ -68,7 +69,11 @@ def at_precision(detector: PaDiMDetector, precision: str, photos: Any) -> tuple[
             f"precision={precision!r} moves scores, so its threshold must be calibrated anew: pass the good "
             "photos of the fit as photos."
         )
-    rounded = in_half(trunk) if precision == "float16" else in_bytes(trunk, features, photos)
+    rounded = (
+        in_half(trunk)
+        if precision == "float16"
+        else in_bytes(trunk, features, features.images(photos, on_error=detector.on_error))
+    )
     elsewhere = features.run_elsewhere("onnxruntime", rounded)
     learned = _learned_again(detector, elsewhere, photos, half_rows=precision == "float16")
     other = copy.copy(detector)
@@ -85,6 +90,11 @@ def _learned_again(
     images = features.images(photos, on_error=detector.on_error)
     learned: PatchGaussian = clone(gaussian)
     learned.fit_stream(features.levels(images, kept), features.input_size_, features.ignored_)
+    if learned.n_samples_seen_ != gaussian.n_samples_seen_:
+        raise ValueError(
+            f"photos: {learned.n_samples_seen_} could be read, and the detector has learned "
+            f"{gaussian.n_samples_seen_}. Pass the good photos of the fit, all of them and no others."
+        )
     if half_rows:
         read = [index for index in range(len(images)) if index not in images.failures]
         calibration = [read[place] for place in learned.loo_indices_]
@@ -160,12 +170,12 @@ def store_in_half(model: onnx.ModelProto) -> None:
     graph.node.extend(nodes)
 
 
-def in_bytes(model: bytes, features: CNNFeatureTransformer, photos: Any) -> bytes:
+def in_bytes(model: bytes, features: CNNFeatureTransformer, images: Images) -> bytes:
     """Return a model whose convolutions compute in eight bits, by the ranges of activations on photos."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    images, normalisation = features.images(photos), Normalisation(*features.normalisation_)
+    normalisation = Normalisation(*features.normalisation_)
     some = range(0, len(images), -(-len(images) // _N_RANGES))
     pixels = (
         {"pixels": normalised_pixels(b.pixels, normalisation, torch.float32).numpy()}

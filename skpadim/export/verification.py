@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from ..detector import PaDiMDetector
 from ..images.arrays import Size
 
-# What scores of photos of the network's own size may differ by, relatively; and of others, where a pixel may
-# be rounded to the other side.
+#: What scores may differ by, relatively, of photos of the network's own size or of one that is baked in.
 TOLERANCE = 1e-4
-_TOLERANCE_RESIZED = 1e-3
 
 Score: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -45,14 +43,13 @@ def check_scores(score: Score, detector: PaDiMDetector, photo_size: Size | None)
         If they differ.
     """
     own_size = detector.pipeline_[0].resized_size_
-    tolerance = TOLERANCE if photo_size in (None, own_size) else _TOLERANCE_RESIZED
     photos = photos_like(photo_size or own_size)
     found, expected = score(photos), -detector.score_samples(photos)
     error = float(np.max(np.abs(found - expected) / expected))
-    if not error <= tolerance:
+    if not error <= TOLERANCE:
         raise ValueError(
             f"The file computes something else than the detector: scores differ by {error:.2g}, and at most "
-            f"{tolerance:g} was expected. Nothing was written."
+            f"{TOLERANCE:g} was expected. Nothing was written."
         )
 
 

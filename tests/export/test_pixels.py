@@ -56,6 +56,15 @@ def test_pixels_are_torch_s_but_for_rounding(mode, size, baked):
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(300, 300), (512, 512), (448, 1000), (1024, 1280)])
+def test_baked_matrices_are_exact(mode, size):
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (2, 3, *size), generator=random, dtype=torch.uint8)
+    found = by_file(noise, (64, 64), (slice(0, 64), slice(0, 64)), mode, size)
+    np.testing.assert_array_equal(found, by_torch(noise, (64, 64), mode))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("sides", [(64, 64), (100, 64), (30, 64)])
 def test_matrices_are_torch_s_but_for_their_bits(mode, sides):
     n_in, n_out = sides

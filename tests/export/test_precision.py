@@ -79,3 +79,38 @@ def test_values_too_large_for_half_precision_are_refused():
 
     with pytest.raises(ValueError, match="cannot hold weight, whose values reach 1e\\+05"):
         halved(numpy_helper.from_array(np.full(5, 1e5, np.float32), "weight"))
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_other_photos_than_those_of_the_fit_are_refused(precision, fitted, good, tmp_path):
+    with pytest.raises(ValueError, match="12 could be read, and the detector has learned 30"):
+        to_onnx(fitted, tmp_path / "other.onnx", precision=precision, photos=good.X_test)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the photo that is passed over, again and again
+def test_photos_that_the_fit_passed_over(precision, good, tmp_path):
+    from PIL import Image
+
+    from small import small
+
+    paths = [tmp_path / f"{number}.png" for number in range(12)]
+    for path, photo in zip(paths, good.X_train, strict=False):
+        Image.fromarray(photo).save(path)
+    paths[3].write_bytes(b"no photo")
+    detector = small(on_error="skip").fit(paths)
+    file = to_onnx(detector, tmp_path / "line3.onnx", precision=precision, photos=paths)
+    assert read_metadata(file)["n_learned"] == 11
+
+
+def test_eight_bits_where_steps_are_whole_pixels(tmp_path):
+    """A pixel's normalised value may lie at half a step, where its last bit decides."""
+    from skpadim import PaDiMDetector
+    from skpadim.datasets import make_inspection_images
+
+    drawn = make_inspection_images(30, 4, 4, image_size=64)
+    detector = PaDiMDetector(image_size=64, device="cpu").fit(drawn.X_train)
+    other, _ = at_precision(detector, "int8", drawn.X_train)
+    file = to_onnx(detector, tmp_path / "int8.onnx", precision="int8", photos=drawn.X_train)
+    (found,) = onnxruntime.InferenceSession(file).run(["score"], {"photos": drawn.X_test})
+    np.testing.assert_allclose(found, -other.score_samples(drawn.X_test), rtol=1e-4)
