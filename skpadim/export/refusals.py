@@ -25,8 +25,8 @@ def refuse_what_files_cannot(detector: Any) -> None:
     check_is_fitted(detector)
     if not _takes_bytes_as_they_are(detector.value_range):
         raise ValueError(
-            f"value_range={detector.value_range!r} cannot be exported: a file takes 8 bits a colour, 0 to 255, "
-            "as they are. Bring photos to these beforehand, and fit with value_range='auto'."
+            f"value_range={detector.value_range!r} cannot be exported: a file takes 8 bits a colour, 0 to "
+            "255, as they are. Bring photos to these beforehand, and fit with value_range='auto'."
         )
     if detector.precision == "bfloat16":
         raise ValueError(

@@ -113,6 +113,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     ValueError
         If the file is none of torch's, older than torch 1.6, or damaged.
     """
+    if not os.path.exists(path):
+        raise ValueError(f"{os.fspath(path)!r} cannot be read: there is no such file.")
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"{os.fspath(path)!r} is no file of torch.save, or one from before torch 1.6, or damaged. Pass "

@@ -81,6 +81,7 @@ def test_values_too_large_for_half_precision_are_refused():
         halved(numpy_helper.from_array(np.full(5, 1e5, np.float32), "weight"))
 
 
+@pytest.mark.filterwarnings("ignore")  # of few photos
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_other_photos_than_those_of_the_fit_are_refused(precision, fitted, good, tmp_path):
     with pytest.raises(ValueError, match="12 could be read, and the detector has learned 30"):

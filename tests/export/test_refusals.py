@@ -55,6 +55,6 @@ def test_weights_beside_are_not_appended_to(fitted, tmp_path, monkeypatch):
     path = to_onnx(fitted, tmp_path / "large.onnx")
     data = tmp_path / "large.onnx.data"
     size = data.stat().st_size
-    with pytest.raises(ValueError, match="'large.onnx.data' lies beside"):
+    with pytest.raises(ValueError, match=r"'large\.onnx\.data' lies beside"):
         to_onnx(fitted, path)
     assert data.stat().st_size == size
