@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ import openvino
 import torch
 from pages import command, machine, table
 from sklearn.metrics import roc_auc_score
+from timing import N_WARM_UP
 
 from skpadim import PaDiMDetector
 from skpadim.datasets import load_inspection_folder, make_inspection_images
@@ -33,6 +35,7 @@ from skpadim.export.precision import PRECISIONS, at_precision
 
 NETWORKS = {"efficientnet_lite0": "the default", "resnet18": "ResNet-18"}
 BATCHES = (1, 32)
+BEFORE = "ResNet-18: detector in torch, the build before"
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 224
 SHARES = 5
@@ -105,52 +108,88 @@ def main() -> None:
         options.output.write_text(page)
 
 
+@dataclass
+class Made:
+    """What is to be compared, and what writing it showed."""
+
+    runs: dict[str, Callable[[int], float]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    writing: dict[str, float] = field(default_factory=dict)
+
+
 def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Namespace) -> list[str]:
     """Write files of both networks, and time them beside everything else."""
+    made = Made()
     train = make_inspection_images(64, 0, 0, image_size=SIZE).X_train
+    np.save(folder / "train.npy", train)
     photos = make_inspection_images(0, 16, 16, image_size=SIZE, random_state=1).X_test
     np.save(folder / "photos.npy", photos)
-    runs: dict[str, Callable[[int], float]] = {}
-    sizes, writing = {}, {}
-    for network, name in NETWORKS.items():
-        params = {} if network == "efficientnet_lite0" else {"weights": None}
-        detector = PaDiMDetector(network, n_channels=100, **params).fit(train)
-        start = time.perf_counter()
-        file = to_onnx(detector, folder / f"{network}.onnx", photo_size=SIZE)
-        writing[name] = time.perf_counter() - start
-        xml = to_openvino(detector, folder / f"{network}.xml", photo_size=SIZE)
-        fast = PaDiMDetector(network, n_channels=100, engine="onnxruntime", **params).fit(train)
-        sizes[name] = file.stat().st_size
-        joblib.dump(detector, folder / f"{network}.joblib")
-        joblib.dump(fast, folder / f"{network}.fast.joblib")
-        files = {
-            "detector in torch": ("torch", folder / f"{network}.joblib"),
-            'detector, engine="onnxruntime"': ("torch", folder / f"{network}.fast.joblib"),
-            "file in onnxruntime": ("onnxruntime", file),
-            "file in OpenVINO": ("openvino", xml),
-        }
-        if network in peers:
-            beside = Path(f"{peers[network]}.data")  # in which it keeps its weights
-            theirs = Path(peers[network]).stat().st_size + (beside.stat().st_size if beside.exists() else 0)
-            sizes[f"{name}, anomalib"] = theirs
-            files["anomalib's file in onnxruntime"] = ("peer", Path(peers[network]))
-        for what, (kind, path) in files.items():
-            runs[f"{name}: {what}"] = contender(kind, path, options.threads, folder / "photos.npy")
+    for network in NETWORKS:
+        make(made, network, train, folder, peers, options.threads)
     if options.before:
-        np.save(folder / "train.npy", train)
-        of_before = contender(
-            "before", folder / "train.npy", options.threads, folder / "photos.npy", options.before
-        )
-        runs["ResNet-18: detector in torch, the build before"] = of_before
-    times = {name: {n: [] for n in BATCHES} for name in runs}
-    for turn in range(2 + options.repeats):
-        for name, run in runs.items():
-            for n in BATCHES:
-                seconds = run(n)
-                if turn >= 2:
-                    times[name][n].append(1000 * seconds / n)
-    medians = {name: {n: median(found) for n, found in each.items()} for name, each in times.items()}
-    reference = medians.get("ResNet-18: detector in torch, the build before")
+        learned, tested = folder / "train.npy", folder / "photos.npy"
+        made.runs[BEFORE] = contender("before", learned, options.threads, tested, options.before)
+    medians = in_turns(made.runs, options.repeats)
+    seconds = " and ".join(f"{seconds:.0f} s ({name})" for name, seconds in made.writing.items())
+    return [
+        "## Sizes",
+        "",
+        *table(["one file of", "MB"], [[name, f"{size / 1e6:.1f}"] for name, size in made.sizes.items()]),
+        "",
+        *ratios(made.sizes, medians),
+        f"Writing one took {seconds}, the first with all imports.",
+        "",
+        "## Times",
+        "",
+        f"Medians of {options.repeats} turns, in each of which a single photo is the median of ten in a row. "
+        "Each contender has a process of its own.",
+        "",
+        *times_table(medians),
+        "",
+    ]
+
+
+def make(
+    made: Made, network: str, train: np.ndarray, folder: Path, peers: dict[str, str], threads: int
+) -> None:
+    """Write the files of one network, and start what runs them."""
+    name = NETWORKS[network]
+    params = {} if network == "efficientnet_lite0" else {"weights": None}
+    detector = PaDiMDetector(network, n_channels=100, **params).fit(train)
+    start = time.perf_counter()
+    file = to_onnx(detector, folder / f"{network}.onnx", photo_size=SIZE)
+    made.writing[name] = time.perf_counter() - start
+    made.sizes[name] = file.stat().st_size
+    xml = to_openvino(detector, folder / f"{network}.xml", photo_size=SIZE)
+    fast = PaDiMDetector(network, n_channels=100, engine="onnxruntime", **params).fit(train)
+    joblib.dump(detector, folder / f"{network}.joblib")
+    joblib.dump(fast, folder / f"{network}.fast.joblib")
+    files = {
+        "detector in torch": ("torch", folder / f"{network}.joblib"),
+        'detector, engine="onnxruntime"': ("torch", folder / f"{network}.fast.joblib"),
+        "file in onnxruntime": ("onnxruntime", file),
+        "file in OpenVINO": ("openvino", xml),
+    }
+    if network in peers:
+        beside = Path(f"{peers[network]}.data")  # in which it keeps its weights
+        theirs = Path(peers[network]).stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+        made.sizes[f"{name}, anomalib"] = theirs
+        files["anomalib's file in onnxruntime"] = ("peer", Path(peers[network]))
+    for what, (kind, path) in files.items():
+        made.runs[f"{name}: {what}"] = contender(kind, path, threads, folder / "photos.npy")
+
+
+def in_turns(runs: dict[str, Callable[[int], float]], repeats: int) -> dict[str, dict[int, float]]:
+    """Return the median milliseconds a photo of everything, by how many photos come at a time."""
+    turns = [
+        {name: {n: 1000 * run(n) / n for n in BATCHES} for name, run in runs.items()}
+        for _ in range(N_WARM_UP + repeats)
+    ][N_WARM_UP:]
+    return {name: {n: median(turn[name][n] for turn in turns) for n in BATCHES} for name in runs}
+
+
+def times_table(medians: dict[str, dict[int, float]]) -> list[str]:
+    reference = medians.get(BEFORE)
     head = ["", *(f"{n} photo{'s' * (n > 1)}: ms each" for n in BATCHES)]
     head += [f"beside the build before, {n}" for n in BATCHES] if reference else []
     rows = [
@@ -161,25 +200,7 @@ def sizes_and_times(folder: Path, peers: dict[str, str], options: argparse.Names
         ]
         for name, each in medians.items()
     ]
-    weights = [[name, f"{size / 1e6:.1f}"] for name, size in sizes.items()]
-    return [
-        "## Sizes",
-        "",
-        *table(["one file of", "MB"], weights),
-        "",
-        *ratios(sizes, medians),
-        "Writing one took "
-        + " and ".join(f"{seconds:.0f} s ({name})" for name, seconds in writing.items())
-        + ", the first with all imports.",
-        "",
-        "## Times",
-        "",
-        f"Medians of {options.repeats} turns, in each of which a single photo is the median of ten in a row. "
-        "Each contender has a process of its own.",
-        "",
-        *table(head, rows),
-        "",
-    ]
+    return table(head, rows)
 
 
 def ratios(sizes: dict[str, int], medians: dict[str, dict[int, float]]) -> list[str]:

@@ -22,9 +22,14 @@ def command(script: str) -> str:
     words, skip = [], False
     for word in sys.argv[1:]:
         if not skip and not word.startswith("--environments"):
-            words.append(Path(word).name if Path(word).is_absolute() else word)
+            name, _, value = word.rpartition("=")  # as NAME=FILE is, too
+            words.append(f"{name}={Path(value).name}" if name else _without_folder(word))
         skip = word == "--environments"
     return shlex.join(["python", f"benchmarks/{script}", *words])
+
+
+def _without_folder(word: str) -> str:
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 def machine() -> str:

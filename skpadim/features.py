@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
@@ -22,21 +21,19 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .base.checks import check_size
-from .base.devices import join_on_host, resolve_device
+from .base.devices import join_on_host
 from .base.randomness import draw_seed
-from .base.state import Estimator, rolls_back
+from .base.state import rolls_back
+from .fitted_network import FittedNetwork
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
 from .images.ignore import ignored_window
 from .images.scales import ValueRange
 from .memory.store import FeatureStore, built_once, store_folder
 from .needs import Plan
-from .network.backbones import TIMM, Backbone, backbone_identity, build_backbone, rebuild_trunk
-from .network.engines import ENGINES, check_engine, run_in
+from .network.backbones import Backbone, backbone_identity, build_backbone
+from .network.engines import ENGINES
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
-from .network.normalisation import IMAGENET, Normalisation
-from .network.sharing import at_work_once
-from .network.weights import StateArrays
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
 
@@ -51,7 +48,7 @@ class _Built:
     onnx: NDArray[np.uint8] | None
 
 
-class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn images into the embeddings of a frozen convolutional network.
 
     Parameters
@@ -159,11 +156,8 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         "random_state": ["random_state"],
     }
 
-    _rebuilt = ("_extractor",)
-    #: Files of earlier versions have none of these.
+    #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
-    trunk_graph_: str | None = None
-    trunk_onnx_: NDArray[np.uint8] | None = None
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -279,27 +273,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
             extractor.check_images_are_apart(self.input_size_)
             onnx = self._in_engine(extractor, None)
             return _Built(backbone, extractor, shapes, onnx)
-
-    def _in_engine(
-        self, extractor: FeatureExtractor, onnx: NDArray[np.uint8] | None
-    ) -> NDArray[np.uint8] | None:
-        """Let another engine than torch compute, and return what it runs, written anew if need be."""
-        if self.engine == "torch":
-            return None
-        check_engine(self.engine, extractor.device, self.precision)
-        if onnx is None:
-            from .network.onnx_trunk import write_trunk
-
-            written = write_trunk(extractor.trunk, extractor.layers, self.input_size_)
-            onnx = np.frombuffer(written, dtype=np.uint8)
-        extractor.run = run_in(self.engine, onnx.tobytes(), extractor.layers)
-        return onnx
-
-    def _at_work(
-        self, trunk: nn.Module, layers: tuple[str, ...], normalisation: Normalisation
-    ) -> FeatureExtractor:
-        device = resolve_device(self.device)
-        return FeatureExtractor(trunk, layers, normalisation, device, self.precision)
 
     def fit_transform(self, X: Any, y: object = None) -> FeaturePyramid:
         """Fit, compute the embeddings of the same images, and warn if these use little of their range.
@@ -537,70 +510,6 @@ class CNNFeatureTransformer(TransformerMixin, Estimator, auto_wrap_output_keys=N
         if self.n_jobs == 0:
             raise ValueError("n_jobs=0 has no meaning; pass a positive number of threads, -1 or None.")
         return self.n_jobs if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + self.n_jobs)
-
-    def _fitted_extractor(self) -> FeatureExtractor:
-        """Return the network at work, built again from its arrays where a file was loaded."""
-        with NETWORK_LOCK:
-            if not hasattr(self, "_extractor"):
-                self._take(self.trunk_arrays_, self._rebuilt_at_work)
-            return self._extractor
-
-    def run_elsewhere(self, engine: str, onnx: bytes) -> Self:
-        """Return a copy whose network is what another engine makes of a model.
-
-        Parameters
-        ----------
-        engine : {"onnxruntime", "openvino"}
-        onnx : bytes
-            See :func:`skpadim.network.onnx_trunk.write_trunk`: this network, or one rounded or quantised.
-
-        Returns
-        -------
-        CNNFeatureTransformer
-            It keeps no features in ``memory``, in which those of this network are.
-        """
-        other = copy.copy(self).set_params(engine=engine, device="cpu", precision=None, memory=None)
-        other.trunk_onnx_ = np.frombuffer(onnx, dtype=np.uint8)
-        vars(other).pop("_extractor", None)
-        return other
-
-    def trunk_copy(self) -> nn.Module:
-        """Return the network up to its deepest layer, on the CPU in float32, folded: a copy."""
-        trunk = self._fitted_extractor().trunk
-        with NETWORK_LOCK:
-            return copy.deepcopy(trunk).to("cpu", torch.float32)
-
-    def _rebuilt_at_work(self) -> FeatureExtractor:
-        layers, arrays = self.layer_names_, self.trunk_arrays_
-        trunk = rebuild_trunk(self.backbone_, arrays, layers, self.input_size_, self.trunk_graph_)
-        extractor = self._at_work(trunk, layers, Normalisation(*self.normalisation_))
-        self.trunk_onnx_ = self._in_engine(extractor, self.trunk_onnx_)
-        return extractor
-
-    def _take(self, arrays: StateArrays, build: Callable[[], FeatureExtractor]) -> None:
-        """Take a network at work and its weights from those in this process, or else add them to these."""
-        if not arrays:  # A module may change at any time.
-            self.trunk_arrays_, self._extractor = arrays, build()
-            return
-        sized = self.input_size_ if str(self.backbone_).startswith(TIMM) else None
-        key = (self.backbone_, self.trunk_graph_, self.layer_names_, self.normalisation_, sized)
-        model = b"" if self.trunk_onnx_ is None else self.trunk_onnx_
-        how = (str(resolve_device(self.device)), self.precision, self.engine, model)
-        self._extractor = at_work_once(digest(key, how, *arrays, *arrays.values()), arrays, build)
-        self.trunk_arrays_ = self._extractor.arrays
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore what was saved; refuse modules of earlier versions, which kept their weights elsewhere."""
-        super().__setstate__(state)
-        if not hasattr(self, "backbone_"):
-            return
-        if not hasattr(self, "normalisation_"):
-            self.normalisation_ = astuple(IMAGENET)  # all there was, in earlier versions
-        if isinstance(self.backbone_, nn.Module) and self.trunk_arrays_:
-            raise ValueError(
-                f"backbone {type(self.backbone_).__name__}: an earlier version of skpadim saved this module "
-                "apart from its weights, to trace it anew. Modules now run as they are: fit again."
-            )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

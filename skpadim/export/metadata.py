@@ -82,7 +82,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     name = os.fspath(path)
     try:
         model = onnx.load(name)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(name)  # by its path: what is above 2 GB lies beside it
     except OSError as error:
         raise ValueError(f"{name!r} cannot be read: {error.strerror}.") from error
     except Exception as error:  # protobuf's, and those of the checker

@@ -28,6 +28,7 @@ class _Layers(nn.Module):
         self.layers = tuple(layers)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of the layers."""
         if not isinstance(self.trunk, ModuleTrunk):
             outputs = self.trunk(pixels)
             return tuple(outputs[layer] for layer in self.layers)

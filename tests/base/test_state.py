@@ -311,5 +311,6 @@ def test_the_dump_holds_scores_but_no_features(tmp_path, photos):
     joblib.dump(many, tmp_path / "many.joblib")
     joblib.dump(small(n_calibration=25).fit(photos.X_train), tmp_path / "more.joblib")
     sizes = [(tmp_path / name).stat().st_size for name in ("many.joblib", "more.joblib")]
-    assert sizes[1] - sizes[0] == 5 * 8
+    # A score, and of which photo it is: by its place in the stream, and in X.
+    assert sizes[1] - sizes[0] == 5 * (8 + 8 + 8)
     assert many.pipeline_["gaussian"].n_samples_seen_ == 30
