@@ -141,7 +141,9 @@ def test_a_report_goes_on_where_it_was_stopped(model_path, parts, tmp_path, monk
 
 
 _STOPPED = """
-import sys, time
+import signal, sys, time
+# A shell that starts the tests in the background has them ignore it, and so their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from skpadim.command import main, outputs
 write = outputs.VerdictFile.write
 def slowly(self, verdict):
