@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from numbers import Real
 from typing import Any
 
@@ -39,7 +39,7 @@ def check_layer_names(layers: Any) -> tuple[str, ...]:
     TypeError, ValueError
         If it does not.
     """
-    of_names = not isinstance(layers, str | Set | Mapping)
+    of_names = isinstance(layers, Iterable) and not isinstance(layers, str | Set | Mapping)
     if not of_names or not all(isinstance(layer, str) for layer in layers):
         raise TypeError(f"layers must be a list of names, such as ['layer1']; got {layers!r}.")
     if not len(layers) or len(set(layers)) < len(layers):

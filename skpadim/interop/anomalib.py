@@ -72,8 +72,8 @@ def from_anomalib(
     Raises
     ------
     ValueError
-        If the file holds something else, a PaDiM that is not fitted, or one that does not fit the network or
-        the size; or if its pre-processor does what skpadim does not.
+        If there is no such file, or it holds something else, a PaDiM that is not fitted, or one that does not
+        fit the network or the size; or if its pre-processor does what skpadim does not.
     ImportError
         If the network is one of timm, and timm is not installed.
 
@@ -83,11 +83,13 @@ def from_anomalib(
     >>> detector = from_anomalib("weights/lightning/model.ckpt")  # doctest: +SKIP
     >>> detector.set_threshold(12.5).predict(photos)  # doctest: +SKIP
     """
-    found = _find(checkpoint if isinstance(checkpoint, Mapping) else read_torch_file(checkpoint))
+    is_file = isinstance(checkpoint, str | os.PathLike)
+    found = _find(read_torch_file(checkpoint) if is_file else checkpoint)
     before = read_transforms(found.transforms, resizes=image_size is None)
     size = check_size("image_size", image_size or before.image_size or _IMAGE_SIZE)
     cropped = crop_size or before.crop_size
     chosen = check_layer_names(layers or found.layers or _LAYERS)
+    gaussian = _gaussian(found.state)
     network = _network(
         found.state,
         backbone or found.backbone or _BACKBONE,
@@ -95,9 +97,7 @@ def from_anomalib(
         size if cropped is None else check_size("crop_size", cropped),
         before.normalisation,
     )
-    return assemble(
-        network, _gaussian(found.state), image_size=size, crop_size=cropped, epsilon=_EPSILON, device=device
-    )
+    return assemble(network, gaussian, image_size=size, crop_size=cropped, epsilon=_EPSILON, device=device)
 
 
 @dataclass(frozen=True)
@@ -131,18 +131,47 @@ def _find(content: Any) -> _Found:
     if not isinstance(content, Mapping):
         raise _no_padim(f"a {type(content).__name__}")
     if isinstance(content.get("state_dict"), Mapping):
-        said = content.get("hyper_parameters") or {}
-        config = content.get("anomalib_pre_processor_config") or {}
+        said = _settings(content, "hyper_parameters")
         # Before 2.7 the pre-processor itself stood among the hyperparameters.
-        transforms = config.get("transform") or child(said.get("pre_processor"), "transform")
-        return _Found(_of_model(content["state_dict"]), said.get("backbone"), said.get("layers"), transforms)
+        transforms = _settings(content, "anomalib_pre_processor_config").get(
+            "transform", child(said.get("pre_processor"), "transform")
+        )
+        return _Found(_of_model(content["state_dict"]), *_network_said(said), transforms)
     if isinstance(content.get("model"), StandIn):
         whole = content["model"]
         model = child(whole, "model") or whole
         transforms = child(child(whole, "pre_processor"), "transform")
         state = _of_model(dict(module_tensors(whole)))
-        return _Found(state, model.state.get("backbone"), model.state.get("layers"), transforms)
+        return _Found(state, *_network_said(model.state), transforms)
     return _Found(_of_model(content))
+
+
+def _settings(content: Mapping[Any, Any], name: str) -> Mapping[str, Any]:
+    """Return the settings that a checkpoint has under a name, if any."""
+    settings = content.get(name)
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        raise _odd(name, settings, "a dict")
+    return settings
+
+
+def _network_said(settings: Mapping[str, Any]) -> tuple[str | None, Sequence[str] | None]:
+    """Return the network's name and its layers, where settings say them."""
+    backbone, layers = settings.get("backbone"), settings.get("layers")
+    if not isinstance(backbone, str | None):
+        raise _odd("backbone", backbone, "a name")
+    try:
+        return backbone, None if layers is None else check_layer_names(layers)
+    except (TypeError, ValueError) as error:
+        raise _odd("layers", layers, "a list of names") from error
+
+
+def _odd(what: str, found: object, expected: str) -> ValueError:
+    return ValueError(
+        f"checkpoint: its {what} should be {expected}, and is {found!r}: it is damaged, or no checkpoint of "
+        "anomalib 2. Pass its state_dict alone, with backbone, layers and image_size of the fit."
+    )
 
 
 def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
@@ -151,7 +180,8 @@ def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
     last = "gaussian.inv_covariance"
     prefixes = [name.removesuffix(last) for name in tensors if name.endswith(last)]
     if len(prefixes) != 1:
-        raise _no_padim(f"{len(tensors)} tensors ({', '.join(list(tensors)[:3])}, ...)")
+        some = f"{len(tensors)} tensors ({', '.join(list(tensors)[:3])}{', ...' * (len(tensors) > 3)})"
+        raise _no_padim(some if tensors else "no tensors")
     return {
         name.removeprefix(prefixes[0]): value
         for name, value in tensors.items()
@@ -161,21 +191,34 @@ def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 def _no_padim(found: str) -> ValueError:
     return ValueError(
-        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has a 'gaussian.inv_covariance'. Pass "
-        "a checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
+        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has one "
+        "'gaussian.inv_covariance'. Pass a checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
     )
 
 
 def _gaussian(state: Mapping[str, Tensor]) -> ForeignGaussian:
     """Return what anomalib has learned of every patch."""
-    indices, mean, inverse = (state[name] for name in ("idx", "gaussian.mean", "gaussian.inv_covariance"))
+    names = ("idx", "gaussian.mean", "gaussian.inv_covariance")
+    absent = [name for name in names if name not in state]
+    if absent:
+        raise ValueError(
+            f"checkpoint is damaged: it has no {' and no '.join(absent)}. Expected {', '.join(names)}: save "
+            "it again, whole."
+        )
+    indices, mean, inverse = (state[name] for name in names)
     if not inverse.numel():
         raise ValueError("checkpoint holds a PaDiM that is not fitted. Save it after Engine.fit().")
-    n = len(indices)
-    if mean.ndim != 2 or len(mean) != n or inverse.shape != (mean.shape[1], n, n):
+    n = indices.numel()
+    of_patches = indices.ndim == 1 and mean.ndim == 2 and len(mean) == n
+    if not of_patches or inverse.shape != (mean.shape[1], n, n):
         raise ValueError(
             f"checkpoint is damaged: idx has shape {tuple(indices.shape)}, gaussian.mean {tuple(mean.shape)} "
             f"and gaussian.inv_covariance {tuple(inverse.shape)}; expected (n,), (n, m) and (m, n, n)."
+        )
+    if indices.is_floating_point() or not (mean.is_floating_point() and inverse.is_floating_point()):
+        raise ValueError(
+            f"checkpoint is damaged: idx has dtype {indices.dtype}, gaussian.mean {mean.dtype} and "
+            f"gaussian.inv_covariance {inverse.dtype}; expected ints, floats and floats."
         )
 
     def precision_of(patches: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def from_first_reference(
     Raises
     ------
     ValueError
-        If the file holds something else, or does not fit the network, the sizes or the channels.
+        If there is no such file, or it holds something else, or does not fit the network, the sizes or the
+        channels.
 
     Examples
     --------

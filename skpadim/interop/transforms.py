@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..base.checks import check_size
 from ..network.normalisation import IMAGENET, UNCHANGED, Normalisation, check_normalisation
 from .unpickling import StandIn
 
@@ -49,14 +50,26 @@ def read_transforms(said: object, *, resizes: bool) -> PhotoTransform:
     """
     if said is None:
         return PhotoTransform()
+    try:
+        steps = list(_steps(said))
+        return _read(steps, resizes=resizes)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"checkpoint: its pre-processor cannot be understood ({type(error).__name__}: {error}): it is "
+            "damaged, or none of anomalib 2. Pass its state_dict alone, with backbone, layers and image_size "
+            "of the fit."
+        ) from error
+
+
+def _read(steps: Sequence[tuple[str, Mapping[str, Any]]], *, resizes: bool) -> PhotoTransform:
     result = PhotoTransform(normalisation=UNCHANGED)
-    for name, settings in _steps(said):
+    for name, settings in steps:
         if name == "Normalize":
             scales = check_normalisation((settings["mean"], settings["std"])) or IMAGENET
             way = result.normalisation.interpolation
             result = replace(result, normalisation=replace(scales, interpolation=way))
         elif name == "CenterCrop":
-            result = replace(result, crop_size=_sides(settings["size"]))
+            result = replace(result, crop_size=check_size("checkpoint: its crop", settings["size"]))
         elif name == "Resize" and resizes and result.crop_size is None:
             size, way = _resize(settings)
             scales = replace(result.normalisation, interpolation=way)
@@ -89,14 +102,9 @@ def _resize(settings: Mapping[str, Any]) -> tuple[tuple[int, int], str]:
     size = settings["size"]
     sides = isinstance(size, list | tuple) and len(size) == 2
     if sides and way in ("bilinear", "bicubic") and settings.get("antialias", True):
-        return _sides(size), way
+        return check_size("checkpoint: its size", size), way
     raise ValueError(
         f"checkpoint: its pre-processor resizes to {size} by {way}, antialias={settings.get('antialias')}. A "
         "detector resizes to a height and a width, bilinear or bicubic, with antialiasing. Pass image_size, "
         "and photos that have this size already."
     )
-
-
-def _sides(size: Any) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
-    return int(height), int(width)

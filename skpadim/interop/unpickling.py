@@ -46,8 +46,9 @@ def read_arrays(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file asks for something else, or is damaged.
+        If there is no such file, or it asks for something else, or is damaged.
     """
+    _refuse_absent(path)
     with open(path, "rb") as file:
         try:
             return _ArrayUnpickler(file).load()
@@ -58,6 +59,13 @@ def read_arrays(path: str | os.PathLike[str]) -> Any:
             ) from error
         except Exception as error:  # On other files pickle raises almost anything.
             raise ValueError(f"{os.fspath(path)!r} is no pickle, or damaged ({error}).") from error
+
+
+def _refuse_absent(path: str | os.PathLike[str]) -> None:
+    if os.path.isdir(path):
+        raise ValueError(f"{os.fspath(path)!r} cannot be read: it is a folder; pass a file in it.")
+    if not os.path.exists(path):
+        raise ValueError(f"{os.fspath(path)!r} cannot be read: there is no such file.")
 
 
 class _ForeignError(Exception):
@@ -111,10 +119,9 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is none of torch's, older than torch 1.6, or damaged.
+        If there is no such file, or it is none of torch's, older than torch 1.6, or damaged.
     """
-    if not os.path.exists(path):
-        raise ValueError(f"{os.fspath(path)!r} cannot be read: there is no such file.")
+    _refuse_absent(path)
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"{os.fspath(path)!r} is no file of torch.save, or one from before torch 1.6, or damaged. Pass "

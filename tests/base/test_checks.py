@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 
 from skpadim import PatchGaussian, RandomChannelSelector
-from skpadim.base.checks import warn_of_defective
+from skpadim.base.checks import check_layer_names, warn_of_defective
 from skpadim.model_selection import OneClassKFold
 from small import small
 
@@ -106,3 +106,9 @@ def test_each_fold_that_trains_on_defects_warns():
 def test_labels_among_others_are_told(y):
     with pytest.warns(UserWarning, match="1 of 6 images are labelled -1"):
         warn_of_defective(y, 6)
+
+
+@pytest.mark.parametrize("layers", [5, "layer1", [1, 2], None])
+def test_layers_that_are_no_names_are_told(layers):
+    with pytest.raises(TypeError, match=r"layers must be a list of names.*got"):
+        check_layer_names(layers)

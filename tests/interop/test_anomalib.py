@@ -178,6 +178,44 @@ def test_other_files_are_refused(tmp_path, state):
         from_anomalib(tmp_path / "list.pt")
 
 
+def _without(state, *names):
+    return {name: value for name, value in state.items() if name not in names}
+
+
+def _said(transform):
+    return lambda state: checkpoint(state) | {"anomalib_pre_processor_config": {"transform": transform}}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (lambda state: {}, "holds no tensors, and no PaDiM"),
+        (lambda state: {"state_dict": {}}, "holds no tensors, and no PaDiM"),
+        (lambda state: {"a": "b"}, "holds no tensors, and no PaDiM"),
+        (lambda state: None, "holds a NoneType"),
+        (lambda state: _without(state, "idx", "gaussian.mean"), "has no idx and no gaussian.mean"),
+        (lambda state: state | {"idx": torch.tensor(3)}, r"idx has shape \(\)"),
+        (lambda state: state | {"idx": state["idx"].float()}, "idx has dtype torch.float32"),
+        (
+            lambda state: checkpoint(state) | {"hyper_parameters": 5},
+            "hyper_parameters should be a dict.* is 5",
+        ),
+        (lambda state: checkpoint(state) | {"anomalib_pre_processor_config": [1]}, r"a dict, and is \[1\]"),
+        (
+            lambda state: checkpoint(state, backbone=5),
+            "backbone should be a name, and is 5.*Pass its state_dict",
+        ),
+        (lambda state: checkpoint(state, layers=5), "layers should be a list of names, and is 5"),
+        (_said("Resize"), "pre-processor cannot be understood.*Pass its state_dict alone"),
+        (_said({"class_path": "v2.Resize"}), "cannot be understood.*init_args"),
+        (_said({"class_path": "v2.CenterCrop", "init_args": {"size": ["a", 1, 2]}}), "its crop must be"),
+    ],
+)
+def test_foreign_values_are_named(state, content, told):
+    with pytest.raises(ValueError, match=told):
+        from_anomalib(content(state), image_size=SIZE)
+
+
 def test_what_does_not_fit_says_what_to_name(state):
     with pytest.raises(ValueError, match="have 64x64 in layer1, layer2, layer3"):
         from_anomalib(state)  # 256 pixels, anomalib's default

@@ -124,3 +124,8 @@ def test_an_unusual_number_of_channels_wants_a_name(files, learned):
         take_over(files, "few.pkl", backbone="resnet34")
     few = take_over(files, "few.pkl", backbone="resnet18", indices=learned[0][:7])
     assert len(few.channel_indices_) == 7
+
+
+def test_an_absent_file_is_told(files):
+    with pytest.raises(ValueError, match=r"none\.pkl' cannot be read: there is no such file"):
+        take_over(files, "none.pkl")

@@ -124,3 +124,11 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path):
     path.write_bytes(changed.getvalue())
     with pytest.raises(ValueError, match="damaged"):
         read_torch_file(path)
+
+
+@pytest.mark.parametrize("read", [read_arrays, read_torch_file])
+def test_absent_files_and_folders_are_told_alike(tmp_path, read):
+    with pytest.raises(ValueError, match=r"none\.pkl' cannot be read: there is no such file"):
+        read(tmp_path / "none.pkl")
+    with pytest.raises(ValueError, match="it is a folder"):
+        read(tmp_path)
