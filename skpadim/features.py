@@ -32,7 +32,7 @@ from .images.scales import ValueRange
 from .memory.store import FeatureStore, built_once, store_folder
 from .needs import Plan
 from .network.backbones import Backbone, backbone_identity, build_backbone
-from .network.engines import ENGINES
+from .network.engines import ENGINES, check_engine
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
@@ -219,6 +219,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             fit, or a module mixes the images of a batch.
         """
         self.images(X)
+        check_engine(self.engine, self.device, self.precision)
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
         self._identity = self._check_identity(seed)

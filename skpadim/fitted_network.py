@@ -111,7 +111,7 @@ class FittedNetwork(Estimator):
         """Let another engine than torch compute, and return what it runs, written anew if need be."""
         if self.engine == "torch":
             return None
-        check_engine(self.engine, extractor.device, self.precision)
+        check_engine(self.engine, self.device, self.precision)
         if onnx is None:
             from .network.onnx_trunk import write_trunk
 

@@ -83,8 +83,7 @@ def from_anomalib(
     >>> detector = from_anomalib("weights/lightning/model.ckpt")  # doctest: +SKIP
     >>> detector.set_threshold(12.5).predict(photos)  # doctest: +SKIP
     """
-    is_file = isinstance(checkpoint, str | os.PathLike)
-    found = _find(read_torch_file(checkpoint) if is_file else checkpoint)
+    found = _find(read_torch_file(checkpoint) if isinstance(checkpoint, str | os.PathLike) else checkpoint)
     before = read_transforms(found.transforms, resizes=image_size is None)
     size = check_size("image_size", image_size or before.image_size or _IMAGE_SIZE)
     cropped = crop_size or before.crop_size
@@ -191,8 +190,8 @@ def _of_model(state: Mapping[Any, Any]) -> dict[str, Tensor]:
 
 def _no_padim(found: str) -> ValueError:
     return ValueError(
-        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has one "
-        "'gaussian.inv_covariance'. Pass a checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
+        f"checkpoint holds {found}, and no PaDiM of anomalib 2, which has one 'gaussian.inv_covariance'. "
+        "Pass a checkpoint of its Engine (.ckpt), a model exported to torch (.pt), or a state dict."
     )
 
 

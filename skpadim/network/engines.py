@@ -9,14 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.devices import resolve_device
+
 #: From normalised pixels (n, 3, height, width), float32, to the outputs of the layers by name.
 RunTrunk: TypeAlias = Callable[[Tensor], dict[str, Tensor]]
 
 ENGINES = ("torch", "onnxruntime", "openvino")
 
 
-def check_engine(engine: str, device: torch.device, precision: str | None) -> None:
+def check_engine(engine: str, device: str | torch.device | None, precision: str | None) -> None:
     """Refuse an engine for what it cannot do, or that is not installed.
+
+    Parameters
+    ----------
+    engine : {"torch", "onnxruntime", "openvino"}
+    device : str, torch.device or None
+        As it was asked for: without a GPU, torch would compute on the CPU instead, and nobody be told.
+    precision : str or None
 
     Raises
     ------
@@ -24,9 +33,10 @@ def check_engine(engine: str, device: torch.device, precision: str | None) -> No
     """
     if engine == "torch":
         return
-    if device.type != "cpu":
+    chosen = resolve_device(None) if device is None else device
+    if str(chosen).partition(":")[0] != "cpu":
         raise ValueError(
-            f"engine={engine!r} runs on a processor, and device is {str(device)!r}: pass device='cpu'."
+            f"engine={engine!r} runs on a processor, and device is {str(chosen)!r}: pass device='cpu'."
         )
     if precision not in (None, "float32"):
         raise ValueError(f"engine={engine!r} computes in float32, and precision is {precision!r}: pass None.")

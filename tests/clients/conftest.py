@@ -36,6 +36,20 @@ class Line:
         assert run.returncode == 0, run.stderr
         return [json.loads(text) for text in run.stdout.splitlines()]
 
+    def check_without_p_value(self, model, *command):
+        """Let a client score a photo with a file that has no scores of good photos."""
+        (photo, *_) = self.verdicts
+        command = [*map(str, command), str(model), photo]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr
+
+        def refuse(constant):
+            raise AssertionError(f"{constant} is no JSON")
+
+        verdict = json.loads(run.stdout, parse_constant=refuse)
+        assert verdict["p_value"] is None
+        assert verdict["score"] > 0 and verdict["threshold"] == 5
+
     def check(self, verdicts):
         """Compare a client's verdicts on all photos with the detector's."""
         assert [verdict["photo"] for verdict in verdicts] == list(self.verdicts)
@@ -88,6 +102,18 @@ def line(tmp_path_factory):
             for index, path in enumerate(paths)
         },
     )
+
+
+@pytest.fixture(scope="package")
+def learned_elsewhere(tmp_path_factory):
+    """The path of a file without scores of good photos, as of a detector of another program."""
+    pytest.importorskip("onnxscript")
+    from skpadim.export import to_onnx
+
+    drawn = make_inspection_images(n_train=20, n_good=1, n_defective=1, image_size=64)
+    detector = PaDiMDetector(image_size=64, weights=None).fit(drawn.X_train).set_threshold(5.0)
+    detector.pipeline_[-1].loo_scores_ = np.empty(0)
+    return to_onnx(detector, tmp_path_factory.mktemp("elsewhere") / "elsewhere.onnx")
 
 
 def _scores_of_file(model, paths):

@@ -39,3 +39,7 @@ def test_a_missing_photo_is_named(line, program):
     run = subprocess.run([program, line.model, "missing.png"], capture_output=True, text=True, timeout=60)
     assert run.returncode == 1
     assert run.stderr.startswith("missing.png: ")
+
+
+def test_without_a_p_value_it_is_null(line, learned_elsewhere, program):
+    line.check_without_p_value(learned_elsewhere, program)

@@ -18,6 +18,10 @@ def test_verdicts_are_the_detector_s(line, folder):
     line.check(line.run("node", folder / "score_photo.js"))
 
 
+def test_without_a_p_value_it_is_null(line, learned_elsewhere, folder):
+    line.check_without_p_value(learned_elsewhere, "node", folder / "score_photo.js")
+
+
 def test_photos_are_read_as_pillow_reads_them(line, folder, tmp_path):
     """Grey photos, palettes and transparency over white give the verdict of their colours."""
     (path, *_) = line.verdicts

@@ -54,6 +54,10 @@ def test_first_score_needs_neither_torch_nor_skpadim(line):
     print(f"the first score took {seconds:.2f} s and {told['megabytes']:.0f} MB")
 
 
+def test_without_a_p_value_it_is_null(line, learned_elsewhere):
+    line.check_without_p_value(learned_elsewhere, sys.executable, CLIENT)
+
+
 @pytest.fixture(scope="module")
 def client():
     import runpy
@@ -79,3 +83,10 @@ def test_photos_of_more_than_8_bits_are_refused(client, tmp_path):
     Image.fromarray(np.full((4, 4), 40000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match=r"deep\.png has pixels of mode 'I;16', and .* 8 bits"):
         client["read_photo"](tmp_path / "deep.png")
+
+
+@pytest.mark.parametrize("shape", [(0, 8, 3), (8, 0, 3), (8, 8), (8, 8, 4)])
+def test_photos_without_pixels_or_colours_are_refused(client, line, shape):
+    session = client["open_model"](str(line.model))
+    with pytest.raises(ValueError, match=r"\(height, width, 3\), and pixels; got"):
+        client["inspect"](session, np.zeros(shape, dtype=np.uint8))

@@ -109,6 +109,14 @@ def test_the_map_lies_over_the_photo_where_it_was_looked_at(line, opened):
     assert rows.min() >= 6 and rows.max() < 122 and columns.min() >= 14 and columns.max() < 114
 
 
+def test_without_a_p_value_the_page_says_so(line, learned_elsewhere, opened):
+    opened.find_element("id", "model").send_keys(str(learned_elsewhere))
+    _show(opened, next(iter(line.verdicts)))
+    assert opened.find_element("id", "p-value").text == "none"
+    assert opened.find_element("id", "meaning").text.startswith("No p-value: this model does not know")
+    assert "NaN" not in opened.find_element("id", "result").text
+
+
 def test_files_are_taken_that_are_dropped(line, browser, page):
     browser.get(page)
     (photo, expected), *_ = line.verdicts.items()

@@ -64,6 +64,14 @@ def test_what_an_engine_cannot_do_is_refused():
     check_engine("torch", torch.device("cuda"), "bfloat16")
 
 
+def test_a_gpu_that_is_asked_for_is_refused_without_one_too(photos, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for device in ("cuda", "cuda:1", torch.device("cuda")):
+        with pytest.raises(ValueError, match="runs on a processor, and device is 'cuda"):
+            small(device=device, engine="onnxruntime").fit(photos.X_train)
+    check_engine("onnxruntime", None, None)
+
+
 def test_an_engine_that_is_not_installed_is_named(monkeypatch):
     import sys
 

@@ -1,4 +1,5 @@
 // Scores photos with an exported detector: score_photo line3.onnx photo.png [photo.png ...]
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <iomanip>
@@ -48,11 +49,15 @@ void print_verdict(Ort::Session& session, const std::string& path, const std::st
   const bool* mask = found[3].GetTensorData<bool>();
   const auto size = found[3].GetTensorTypeAndShapeInfo().GetElementCount();
   const double marked = std::accumulate(mask, mask + size, 0.0) / static_cast<double>(size);
+  // A detector learned elsewhere has no good photos' scores to compare with, and JSON no NaN.
+  const float p_value = *found[2].GetTensorData<float>();
   std::cout.precision(9);
   std::cout << "{\"photo\": " << std::quoted(path) << ", \"score\": " << *found[0].GetTensorData<float>()
             << ", \"is_anomaly\": " << (*found[1].GetTensorData<bool>() ? "true" : "false")
-            << ", \"p_value\": " << *found[2].GetTensorData<float>() << ", \"threshold\": " << threshold
-            << ", \"marked\": " << marked << "}\n";
+            << ", \"p_value\": ";
+  if (std::isnan(p_value)) std::cout << "null";
+  else std::cout << p_value;
+  std::cout << ", \"threshold\": " << threshold << ", \"marked\": " << marked << "}\n";
 }
 
 }  // namespace

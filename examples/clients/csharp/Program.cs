@@ -27,12 +27,14 @@ internal static class Program
         {
             var inputs = new[] { NamedOnnxValue.CreateFromTensor("photos", ReadPhoto(path)) };
             using var found = session.Run(inputs, Outputs);
+            float pValue = Values<float>(found, "p_value")[0];
             Console.WriteLine(JsonSerializer.Serialize(new
             {
                 photo = path,
                 score = Values<float>(found, "score")[0],
                 is_anomaly = Values<bool>(found, "is_anomaly")[0],
-                p_value = Values<float>(found, "p_value")[0],
+                // A detector learned elsewhere has no good photos' scores to compare with, and JSON no NaN.
+                p_value = float.IsNaN(pValue) ? null : (float?)pValue,
                 threshold,
                 marked = Values<bool>(found, "mask").Average(pixel => pixel ? 1.0 : 0.0),
             }));

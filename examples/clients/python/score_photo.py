@@ -40,7 +40,9 @@ def read_photo(path):
 
 
 def inspect(session, photo):
-    """Return the outputs for one photo by their names."""
+    """Return the outputs for one photo, (height, width, 3) uint8, by their names."""
+    if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+        raise ValueError(f"A photo must have shape (height, width, 3), and pixels; got {photo.shape}.")
     names = [output.name for output in session.get_outputs()]
     values = session.run(names, {"photos": photo[None]})
     return {name: value[0] for name, value in zip(names, values, strict=True)}
@@ -59,11 +61,12 @@ def main():
             "photo": path,
             "score": float(found["score"]),
             "is_anomaly": bool(found["is_anomaly"]),
-            "p_value": float(found["p_value"]),
+            # A detector learned elsewhere has no good photos' scores to compare with, and JSON no NaN.
+            "p_value": None if np.isnan(found["p_value"]) else float(found["p_value"]),
             "threshold": json.loads(about["skpadim.threshold"]),
             "marked": float(found["mask"].mean()),
         }
-        print(json.dumps(verdict))
+        print(json.dumps(verdict, allow_nan=False))
 
 
 if __name__ == "__main__":

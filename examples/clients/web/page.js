@@ -54,15 +54,18 @@ function showNumbers({ score, isAnomaly, pValue, map }, milliseconds) {
   byId("score").textContent = digits(score);
   byId("score").dataset.value = score;
   byId("threshold").textContent = digits(threshold);
-  byId("p-value").textContent = digits(pValue);
+  byId("p-value").textContent = Number.isNaN(pValue) ? "none" : digits(pValue);
   byId("p-value").dataset.value = pValue;
   byId("marked").textContent = percentage(marked);
   byId("time").textContent = `${Math.round(milliseconds)} ms`;
-  // A p-value counts those that score as high, and this photo: (n + 1) / (all + 1).
-  const others = calibration.length;
+  byId("meaning").textContent = meaningOf(pValue, calibration.length);
+}
+
+// A p-value counts those that score as high, and this photo: (n + 1) / (all + 1).
+function meaningOf(pValue, others) {
+  if (!others) return "No p-value: this model does not know how good photos score.";
   const reaching = Math.round(pValue * (others + 1)) - 1;
-  byId("meaning").textContent =
-    `Of ${others} good photos, ${reaching || "none"} ${reaching > 1 ? "score" : "scores"} this high.`;
+  return `Of ${others} good photos, ${reaching || "none"} ${reaching > 1 ? "score" : "scores"} this high.`;
 }
 
 function redraw() {
