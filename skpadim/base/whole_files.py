@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 @contextmanager
@@ -28,6 +29,29 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def all_beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path of the same name in a folder beside, and move all that was written there into place.
+
+    For a file that refers to others by their names, which are whatever else lies in the folder at the end.
+    They are moved first. If writing fails, or one of them has no place, nothing is moved.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, nobody may write to it, or a folder stands where a file should go.
+    """
+    target = Path(path)
+    refuse_absent_folder(target)
+    with TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as folder:
+        yield Path(folder, target.name)
+        parts = sorted(Path(folder).iterdir(), key=lambda part: (part.name == target.name, part.name))
+        for part in parts:
+            refuse_absent_folder(target.with_name(part.name))
+        for part in parts:
+            os.replace(part, target.with_name(part.name))
 
 
 def refuse_absent_folder(path: Path) -> None:

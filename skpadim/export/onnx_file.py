@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 import skpadim
 
 from ..base.checks import check_size
-from ..base.whole_files import beside
+from ..base.whole_files import all_beside, refuse_absent_folder
 from ..detector import PaDiMDetector
 from ..images.arrays import Size
 from ..images.resizing import centre_window
@@ -28,7 +28,8 @@ from .precision import at_precision, store_in_half
 from .refusals import refuse_what_files_cannot
 from .verification import check_scores, onnxruntime_scores
 
-_TWO_GIGABYTES = 2**31 - 1
+#: ONNX holds 2 GB in a file, of which some are for the graph and what it says of itself.
+MOST_BYTES_OF_WEIGHTS = 2**31 - 2**26
 _OUTPUTS = {
     "score": (TensorProto.FLOAT, ["n"]),
     "is_anomaly": (TensorProto.BOOL, ["n"]),
@@ -58,7 +59,8 @@ def to_onnx(
     detector : PaDiMDetector
         Fitted.
     path : str or path-like
-        The file to write.
+        The file to write. Weights of more than 2 GB go into a second file, of the same name with ".data"
+        behind.
     photo_size : int, (int, int) or None, default=None
         Height and width of the photos of one camera, for which the resize is baked in; None: any.
     precision : {"float32", "float16", "int8"}, default="float32"
@@ -76,7 +78,7 @@ def to_onnx(
     ImportError
         If the extra "export" is not installed.
     ValueError
-        If the detector cannot be exported, or the file computes something else.
+        If the detector cannot be exported, the file computes something else, or it has no place.
 
     Notes
     -----
@@ -100,24 +102,36 @@ def to_onnx(
     array([False,  True])
     """
     path = Path(path)
+    refuse_absent_folder(path)
     size = None if photo_size is None else check_size("photo_size", photo_size)
     model, as_written = build_model(detector, photo_size=size, precision=precision, photos=photos)
-    data = f"{path.name}.data" if model.ByteSize() > _TWO_GIGABYTES else None
-    # onnx appends to weights that lie there already, and these may be of the file to be replaced.
-    if data is not None and path.with_name(data).exists():
-        raise ValueError(f"{data!r} lies beside {str(path)!r} already: remove both, or choose another name.")
-    with beside(path) as part:
-        onnx.save(model, part, save_as_external_data=data is not None, location=data)
+    with all_beside(path) as part:
+        save_model(model, part)
         check_scores(onnxruntime_scores(part), as_written, size)
     return path
 
 
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Save a model, its weights in a second file "NAME.data" beside it if one cannot hold them."""
+    # Counted by hand: where one file cannot hold a model, protobuf cannot tell its size either.
+    n_bytes = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    if n_bytes > MOST_BYTES_OF_WEIGHTS:
+        onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.data")
+    else:
+        onnx.save(model, path)
+
+
 def build_model(
-    detector: PaDiMDetector, *, photo_size: Size | None, precision: str, photos: Any
+    detector: PaDiMDetector,
+    *,
+    photo_size: Size | None,
+    precision: str,
+    photos: Any,
+    engine: str = "onnxruntime",
 ) -> tuple[onnx.ModelProto, PaDiMDetector]:
     """Return a fitted detector as a model of ONNX, and the detector that computes the same; see `to_onnx`."""
     refuse_what_files_cannot(detector)
-    detector, trunk = at_precision(detector, precision, photos)
+    detector, trunk = at_precision(detector, precision, photos, engine=engine)
     graph = GraphBuilder()
     _add_detector(graph, detector, trunk, photo_size)
     model = helper.make_model(

@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..base.checks import check_size
-from ..base.whole_files import refuse_absent_folder
+from ..base.whole_files import all_beside, refuse_absent_folder
 from ..detector import PaDiMDetector
-from .onnx_file import build_model
+from .onnx_file import build_model, save_model
 from .verification import check_scores, openvino_scores
 
 
@@ -42,7 +42,8 @@ def to_openvino(
     ImportError
         If the extra "export" is not installed.
     ValueError
-        If the detector cannot be exported, the files compute something else, or the name has another ending.
+        If the detector cannot be exported, the files compute something else or have no place, or the name has
+        another ending.
 
     Notes
     -----
@@ -61,15 +62,19 @@ def to_openvino(
         raise ValueError(f"path={str(path)!r} must end in '.xml', as files of OpenVINO do.")
     refuse_absent_folder(path)
     size = None if photo_size is None else check_size("photo_size", photo_size)
-    model, as_written = build_model(detector, photo_size=size, precision=precision, photos=photos)
-    converted = openvino.Core().read_model(model.SerializeToString())
-    for entry in model.metadata_props:
-        converted.set_rt_info(entry.value, entry.key.split("."))
-    with TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        written = Path(folder, path.name)
+    model, as_written = build_model(
+        detector, photo_size=size, precision=precision, photos=photos, engine="openvino"
+    )
+    with (
+        all_beside(path) as written,
+        TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.stem}.") as folder,
+    ):
+        # Not from memory, which cannot hold more than 2 GB of it either.
+        as_onnx = Path(folder, "model.onnx")
+        save_model(model, as_onnx)
+        converted = openvino.Core().read_model(as_onnx)
+        for entry in model.metadata_props:
+            converted.set_rt_info(entry.value, entry.key.split("."))
         openvino.save_model(converted, written, compress_to_fp16=False)
         check_scores(openvino_scores(written), as_written, size)
-        # The weights first: a graph without them would be no use.
-        written.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        written.replace(path)
     return path

@@ -42,7 +42,9 @@ _FEWEST_TO_ROUND = 1024
 _N_RANGES = 100
 
 
-def at_precision(detector: PaDiMDetector, precision: str, photos: Any) -> tuple[PaDiMDetector, bytes]:
+def at_precision(
+    detector: PaDiMDetector, precision: str, photos: Any, *, engine: str = "onnxruntime"
+) -> tuple[PaDiMDetector, bytes]:
     """Return a detector that computes at a precision, calibrated in it, and its network as a model of ONNX.
 
     Parameters
@@ -52,6 +54,8 @@ def at_precision(detector: PaDiMDetector, precision: str, photos: Any) -> tuple[
     precision : {"float32", "float16", "int8"}
     photos : images or None
         Those of the fit; for "float32" nobody needs them.
+    engine : {"onnxruntime", "openvino"}, default="onnxruntime"
+        In which the rounded network will run: engines round eight bits each in a way of their own.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def at_precision(detector: PaDiMDetector, precision: str, photos: Any) -> tuple[
         if precision == "float16"
         else in_bytes(trunk, features, features.images(photos, on_error=detector.on_error))
     )
-    elsewhere = features.run_elsewhere("onnxruntime", rounded)
+    elsewhere = features.run_elsewhere(engine, rounded)
     learned = _learned_again(detector, elsewhere, photos, half_rows=precision == "float16")
     other = copy.copy(detector)
     other.pipeline_ = Pipeline([("features", elsewhere), ("channels", channels), ("gaussian", learned)])

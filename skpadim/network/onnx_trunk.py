@@ -17,6 +17,8 @@ from .weights import first_line
 
 #: The operators that all of onnxruntime, its web build and OpenVINO read.
 OPSET = 18
+#: A model in memory, as engines take it, holds 2 GB, of which some are for the graph.
+MOST_BYTES_OF_WEIGHTS = 2**31 - 2**26
 
 
 class _Layers(nn.Module):
@@ -61,7 +63,7 @@ def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) 
     Raises
     ------
     ValueError
-        If torch's exporter cannot follow the network.
+        If torch's exporter cannot follow the network, or its weights take more than 2 GB.
     """
     pixels = torch.zeros(2, 3, *size)
     try:
@@ -83,7 +85,19 @@ def write_trunk(trunk: nn.Module, layers: Sequence[str], size: tuple[int, int]) 
             f"backbone: torch cannot write {type(trunk).__name__} as ONNX ({first_line(error)}). A module's "
             "own Python must be such that torch.export can follow it."
         ) from error
+    _refuse_large(program, layers)
     return bytes(program.model_proto.SerializeToString())
+
+
+def _refuse_large(program: torch.onnx.ONNXProgram, layers: Sequence[str]) -> None:
+    weights = (value.const_value for value in program.model.graph.initializers.values())
+    n_bytes = sum(tensor.nbytes for tensor in weights if tensor is not None)
+    if n_bytes > MOST_BYTES_OF_WEIGHTS:
+        raise ValueError(
+            f"backbone: up to {layers[-1]!r} its weights take {n_bytes / 1e9:.3g} GB, and a model of ONNX in "
+            f"memory holds {MOST_BYTES_OF_WEIGHTS / 1e9:.3g}. Fit a smaller network, or leave out its "
+            "deepest layer."
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 
 from cameras import resized
-from skpadim.export import to_onnx
+from skpadim.export import read_metadata, to_onnx
 from small import small
 
 
@@ -135,3 +135,44 @@ def test_bad_parameters(fitted, tmp_path):
     with pytest.raises(NotFittedError):
         to_onnx(small(), tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_large_weights_lie_in_a_second_file(fitted, good, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("skpadim.export.onnx_file.MOST_BYTES_OF_WEIGHTS", 1000)
+    path = tmp_path / "large.onnx"
+    (tmp_path / "large.onnx.data").write_bytes(b"of the file before")
+    for _ in range(2):  # Written over, too.
+        assert to_onnx(fitted, path) == path
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
+    assert path.stat().st_size < (tmp_path / "large.onnx.data").stat().st_size / 4
+    scores = onnxruntime.InferenceSession(path).run(["score"], {"photos": good.X_test})[0]
+    assert np.array_equal(scores, run(good.X_test)["score"])
+    assert read_metadata(path)["threshold"] == -fitted.offset_
+
+
+def test_large_weights_that_differ_are_not_written(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("skpadim.export.onnx_file.MOST_BYTES_OF_WEIGHTS", 1000)
+    monkeypatch.setattr("skpadim.export.verification.TOLERANCE", 1e-12)
+    with pytest.raises(ValueError, match="scores differ by"):
+        to_onnx(fitted, tmp_path / "large.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_large_weights_without_a_place_leave_nothing(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("skpadim.export.onnx_file.MOST_BYTES_OF_WEIGHTS", 1000)
+    place = tmp_path / "large.onnx.data"
+    place.mkdir()
+    with pytest.raises(ValueError, match=r"large\.onnx\.data' cannot be written: it is a folder"):
+        to_onnx(fitted, tmp_path / "large.onnx")
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_folders_that_cannot_be_written_to_are_told_at_once(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr("skpadim.export.onnx_file.build_model", None)  # Nothing is computed before.
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"there is no folder '.*file'"):
+        to_onnx(fitted, tmp_path / "file" / "line3.onnx")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(ValueError, match=r"line3\.onnx' cannot be written: the folder .* is read-only"):
+        to_onnx(fitted, tmp_path / "line3.onnx")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skpadim import CNNFeatureTransformer
+from skpadim.network.modules import ModuleTrunk
 from skpadim.network.onnx_trunk import write_trunk
 
 pytest.importorskip("onnxscript", reason="the extra export is not installed")
@@ -49,3 +50,12 @@ def test_what_cannot_be_written_is_refused_with_the_reason():
         network = Branching()
     with pytest.raises(ValueError, match=r"backbone: torch cannot write .* as ONNX \(.+\)"):
         write_trunk(network, ("first",), (32, 32))
+
+
+def test_weights_of_more_than_a_model_holds_are_refused(monkeypatch):
+    monkeypatch.setattr("skpadim.network.onnx_trunk.MOST_BYTES_OF_WEIGHTS", 400)
+    with torch.random.fork_rng():
+        small, large = (ModuleTrunk(nn.Sequential(nn.Conv2d(3, n, 3)), ("0",)) for n in (3, 4))
+    write_trunk(small, ("0",), (32, 32))  # 3 * (27 + 1) weights of four bytes
+    with pytest.raises(ValueError, match=r"backbone: up to '0' its weights take 4\.48e-07 GB"):
+        write_trunk(large, ("0",), (32, 32))
