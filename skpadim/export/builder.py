@@ -67,6 +67,17 @@ class GraphBuilder:
             self.nodes.append(copy)
         return [renamed(value.name) for value in graph.output]
 
+    def put_initializers(self, graph: onnx.GraphProto) -> None:
+        """Put the arrays into a graph, which may grow beyond what protobuf can serialise."""
+        for tensor in self.initializers.values():
+            added = graph.initializer.add()
+            if not tensor.raw_data:
+                added.CopyFrom(tensor)
+                continue
+            # Not by CopyFrom, which serialises, and so fails above 2 GB.
+            added.name, added.data_type, added.raw_data = tensor.name, tensor.data_type, tensor.raw_data
+            added.dims.extend(tensor.dims)
+
     def _new_name(self, kind: str) -> str:
         self._n_names += 1
         return f"{kind.lower()}_{self._n_names}"

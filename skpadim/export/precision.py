@@ -168,7 +168,9 @@ def store_in_half(model: onnx.ModelProto) -> None:
         if is_large(tensor) and re.match(ROUNDED, tensor.name):
             name = f"{tensor.name}.half"
             widened.append(helper.make_node("Cast", [name], [tensor.name], name=name, to=TensorProto.FLOAT))
-            tensor.CopyFrom(numpy_helper.from_array(halved(tensor), name))
+            # Field by field: protobuf copies a tensor by serialising it, which fails above 2 GB.
+            tensor.name, tensor.raw_data = name, halved(tensor).tobytes()
+            tensor.data_type = TensorProto.FLOAT16
     nodes = [*widened, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

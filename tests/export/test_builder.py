@@ -52,3 +52,17 @@ def test_a_limit_of_float32_says_the_same(value):
     assert limit.dtype == np.float32
     near = np.float32(value) * (1 + np.arange(-4, 5, dtype=np.float32) * np.finfo(np.float32).eps)
     assert ((near > limit) == (near.astype(np.float64) > value)).all()
+
+
+def test_initialisers_are_put_into_a_graph_whole():
+    builder = GraphBuilder()
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(3), "c": np.empty((0, 2))}
+    for name, array in arrays.items():
+        builder.constant(array, name=name)
+    builder.initializers["d"] = onnx.helper.make_tensor("d", onnx.TensorProto.INT8, [2], [1, -2])  # not raw
+    graph = onnx.GraphProto()
+    builder.put_initializers(graph)
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for name, array in (arrays | {"d": np.array([1, -2], dtype=np.int8)}).items():
+        assert found[name].dtype == array.dtype
+        assert np.array_equal(found[name], array) and found[name].shape == array.shape
