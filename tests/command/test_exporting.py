@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -44,4 +45,14 @@ def test_in_half_precision(model_path, drawn, tmp_path):
 def test_errors_in_words(model_path, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     assert words in run("export", model_path, *arguments, status=2).stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["line3.onnx", "line3.xml"])
+def test_a_folder_that_is_read_only(model_path, tmp_path, monkeypatch, name):
+    if name.endswith(".xml"):
+        pytest.importorskip("openvino")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    error = run("export", model_path, "-o", tmp_path / name, status=2).stderr
+    assert "cannot be written: the folder" in " ".join(error.split()) and "read-only" in error
     assert not list(tmp_path.iterdir())
