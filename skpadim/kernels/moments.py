@@ -121,6 +121,44 @@ def _centre(moments: Moments, features: Tensor, mean: Tensor) -> Tensor:
     return centred
 
 
+def merge(moments: Moments, other: Moments) -> None:
+    """Merge the moments of other images into the first, in place.
+
+    Parameters
+    ----------
+    moments, other : Moments
+        Of levels of the same shapes, on one device.
+    """
+    n_total = moments.n_images + other.n_images
+    if not other.n_images:
+        return
+    shifts = [theirs - mean for mean, theirs in zip(moments.means, other.means, strict=True)]
+    for own, theirs in zip(moments.comoments, other.comoments, strict=True):
+        own.cross.add_(theirs.cross)
+        own.own.add_(theirs.own)
+    weight = (moments.n_images * other.n_images / n_total) ** 0.5
+    _add_products(moments.tree, moments.comoments, [weight * shift[:, None] for shift in shifts])
+    for mean, shift in zip(moments.means, shifts, strict=True):
+        mean += shift * (other.n_images / n_total)
+    moments.n_images = n_total
+
+
+def copy_of(moments: Moments) -> Moments:
+    """Return moments that share no memory with these."""
+    return Moments(
+        moments.tree,
+        moments.n_images,
+        [mean.clone() for mean in moments.means],
+        [Blocks(blocks.cross.clone(), blocks.own.clone()) for blocks in moments.comoments],
+    )
+
+
+def are_finite(moments: Moments) -> bool:
+    """Whether no mean or product is NaN or infinite."""
+    parts = [*moments.means, *(part for blocks in moments.comoments for part in blocks)]
+    return all(bool(part.isfinite().all()) for part in parts)
+
+
 def _add_products(tree: PrefixTree, comoments: Sequence[Blocks], centred: Sequence[Tensor]) -> None:
     """Add the products of centred rows (n_nodes, n_rows, channels), per depth, to the co-moments."""
     prefix = centred[0][:, :, :0]
