@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+
 @dataclass(frozen=True)
 class Calibration:
     """Leave-one-out distances of the calibration sample.

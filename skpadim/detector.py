@@ -31,6 +31,7 @@ from .coordinates import PhotoFrame
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
+from .growth.on_demand import drop_carried
 from .images.collection import Images
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request, inspect_photos
@@ -239,7 +240,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self._check_room(steps, len(images))
         growth = new_growth(steps)
         self._see(steps, growth, images, X)
-        vars(self).pop("_growing", None)
+        drop_carried(self)
         self.skipped_ = dict(growth.skipped)
         self._learn(steps, growth, keep=False)
         warn_of_photos(images, growth)

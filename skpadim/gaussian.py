@@ -21,7 +21,7 @@ from .base.checks import check_size, warn_of_defective
 from .base.devices import join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .calibration import Calibration, CalibratedDecisionMixin
+from .calibration import CalibratedDecisionMixin, Calibration
 from .growth.gaussians import GrowingGaussian
 from .growth.patches import PatchGrowth, grow_by_place, refuse_what_teaches_nothing
 from .kernels.leave_one_out import factor_and_leave_one_out

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from ..base.callbacks import report_batches, with_callbacks
 from ..base.checks import warn_of_defective
+from ..base.randomness import draw_seed
 from ..base.state import rolls_back
 from ..images.collection import Images
 from ..images.ignore import warn_of_aspect
@@ -22,7 +23,7 @@ from ..kernels.moments import are_finite
 from ..stream import FeatureBatch
 from .growth import Growth, paths_of
 from .identity import identity
-from .on_demand import OnDemand, forget_learned
+from .on_demand import OnDemand, carried, drop_learned
 from .parameters import refuse_fixed, refuse_other_parameters
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ def new_growth(steps: Steps) -> Growth:
     Growth
     """
     gaussian = steps.gaussian
-    return Growth(gaussian.n_calibration, gaussian.random_state, identity(steps))
+    return Growth(gaussian.n_calibration, draw_seed(gaussian.random_state), identity(steps))
 
 
 class GrowingDetector:
     """``partial_fit`` of :class:`skpadim.PaDiMDetector`, and what belongs to it."""
 
-    pipeline_: Pipeline = OnDemand()  # type: ignore[assignment]
+    pipeline_: Pipeline = OnDemand()
     photo_statistics_: NDArray[np.float64] = OnDemand()  # type: ignore[assignment]
     loo_indices_: NDArray[np.int64] = OnDemand()  # type: ignore[assignment]
 
@@ -114,7 +115,7 @@ class GrowingDetector:
         """
         self._validate_params()
         refuse_fixed(self)
-        before = vars(self).get("_growing")
+        before = carried(self)
         if before is None:
             steps = self._make_steps()
         else:
@@ -131,7 +132,7 @@ class GrowingDetector:
         self._see(steps, growth, images, X)
         if growth.patches is not None and not are_finite(growth.patches.moments):
             raise ValueError("X gives features that are NaN, infinite, or so large that their squares are.")
-        forget_learned(self)
+        drop_learned(self)
         parameters = self.get_params(deep=False) if before is None else before.parameters
         self._growing = Growing(parameters, steps, growth)
         self.skipped_ = dict(growth.skipped)
@@ -141,7 +142,7 @@ class GrowingDetector:
     @property
     def growth_bytes(self) -> int:
         """Bytes that are carried to go on growing; 0 after ``fit`` and :meth:`freeze`."""
-        growing = vars(self).get("_growing")
+        growing = carried(self)
         return 0 if growing is None else growing.growth.nbytes
 
     def freeze(self: Any) -> Any:
@@ -151,7 +152,7 @@ class GrowingDetector:
         -------
         self
         """
-        if "_growing" in vars(self):
+        if carried(self) is not None:
             self._catch_up()
             del self._growing
         return self

@@ -69,8 +69,8 @@ def unpack(arrays: Mapping[str, NDArray[Any]], device: torch.device | str = "cpu
     written = int(arrays["format"]) if "format" in arrays else None
     if written != FORMAT:
         raise ValueError(
-            f"growth of format {written}: this version of skpadim reads format {FORMAT}. Use the version that "
-            "wrote it."
+            f"growth of format {written}: this version of skpadim reads format {FORMAT}. Use the version "
+            "that wrote it."
         )
     growth = Growth(
         int(arrays["n_calibration"]),

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from torch import Tensor
 
 from ..base.checks import warn_of_defective
 from ..base.randomness import draw_seed
@@ -19,7 +17,7 @@ from ..calibration import Calibration
 from ..images.digests import digest
 from ..kernels.moments import are_finite
 from ..pyramid import FeaturePyramid
-from .on_demand import OnDemand, forget_learned
+from .on_demand import OnDemand, carried, drop_carried, drop_learned
 from .parameters import refuse_fixed, refuse_other_parameters
 from .patches import PatchGrowth
 from .photos import PhotosSeen
@@ -74,7 +72,7 @@ class GrowingGaussian:
             If X is not as it was in the first call, or not finite, if parameters are others than then, or
             the Gaussian was fitted by ``fit``, which keeps nothing to go on from. It is left as it was.
         """
-        before = vars(self).get("_growing")
+        before = carried(self)
         refuse_fixed(self)
         pyramid = self._check(X, reset=before is None)
         warn_of_defective(y, len(pyramid))
@@ -90,7 +88,7 @@ class GrowingGaussian:
         growing = self._grown(before, pyramid, seed)
         if not are_finite(growing.patches.moments):
             raise ValueError("X has features so large that their squares are infinite.")
-        forget_learned(self)
+        drop_learned(self)
         vars(self).pop("_scorer", None)
         self._growing = growing
         self._take_shapes(growing.patches, pyramid.image_size, None)
@@ -99,7 +97,7 @@ class GrowingGaussian:
     @property
     def growth_bytes(self) -> int:
         """Bytes that are carried to go on growing; 0 after ``fit`` and :meth:`freeze`."""
-        growing = vars(self).get("_growing")
+        growing = carried(self)
         return 0 if growing is None else growing.nbytes
 
     def freeze(self: Any) -> Any:
@@ -109,8 +107,7 @@ class GrowingGaussian:
         -------
         self
         """
-        growing = vars(self).get("_growing")
-        if growing is not None:
+        if carried(self) is not None:
             self._catch_up()
             del self._growing
         return self
@@ -124,7 +121,7 @@ class GrowingGaussian:
 
     def _settle(self, calibration: Calibration) -> Self:
         """End a fit on all images: nothing is carried."""
-        vars(self).pop("_growing", None)
+        drop_carried(self)
         return self.calibrate(calibration)  # type: ignore[attr-defined]
 
     def _grown(self: Any, before: _Growing | None, pyramid: FeaturePyramid, seed: int) -> _Growing:

@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from .detectors import Growing, GrowingDetector
 from .growth import Growth
 from .identity import refuse_others
+from .on_demand import carried
 
 
 def merge(parts: Iterable[Any]) -> Any:
@@ -34,28 +35,30 @@ def merge(parts: Iterable[Any]) -> Any:
     Raises
     ------
     TypeError, ValueError
-        If there is no part, one is no detector, carries nothing to merge, or learned no photo; if they differ
-        in network, channels, sizes or parameters; or if a photo is in two of them. The message names the part.
+        If there is no part, one is no detector, carries nothing to merge, or learned no photo; if they
+        differ in network, channels, sizes or parameters; or if a photo is in two of them. The message names
+        the part.
 
     Examples
     --------
     >>> import skpadim
     >>> from skpadim.datasets import make_inspection_images
-    >>> X = make_inspection_images(n_train=20, n_good=0, n_defective=0, image_size=64).X_train
-    >>> parts = [skpadim.PaDiMDetector(weights=None, image_size=64) for _ in range(2)]
-    >>> merged = skpadim.merge([parts[0].partial_fit(X[:12]), parts[1].partial_fit(X[12:])])
+    >>> photos = make_inspection_images(n_train=20, n_good=0, n_defective=0, image_size=64)
+    >>> X = photos.X_train
+    >>> night, day = (skpadim.PaDiMDetector(weights=None, image_size=64) for _ in range(2))
+    >>> merged = skpadim.merge([night.partial_fit(X[:12]), day.partial_fit(X[12:])])
     >>> len(merged.loo_scores_)
     20
     """
     detectors = list(parts)
     _check(detectors)
-    carried: list[Growing] = [vars(detector)["_growing"] for detector in detectors]
-    growths = [each.growth for each in carried]
+    kept: list[Growing] = [carried(detector) for detector in detectors]
+    growths = [each.growth for each in kept]
     rates = [{"false_alarm_rate": repr(float(detector.false_alarm_rate))} for detector in detectors]
     refuse_others([growth.identity | rate for growth, rate in zip(growths, rates, strict=True)])
     refuse_shared_photos(growths)
     merged: Any = clone(detectors[0])
-    merged._growing = Growing(merged.get_params(deep=False), carried[0].steps, merge_growths(growths))
+    merged._growing = Growing(merged.get_params(deep=False), kept[0].steps, merge_growths(growths))
     merged.skipped_ = dict(merged._growing.growth.skipped)
     return merged
 
@@ -115,7 +118,7 @@ def _check(detectors: Sequence[Any]) -> None:
                 f"parts: number {number} is a {type(detector).__name__}, expected PaDiMDetectors that have "
                 "learned by partial_fit."
             )
-        growing = vars(detector).get("_growing")
+        growing = carried(detector)
         if growing is None:
             raise NotFittedError(
                 f"parts: number {number} carries nothing to merge: it is not fitted, was fitted by fit, "

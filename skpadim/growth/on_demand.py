@@ -31,9 +31,24 @@ class OnDemand:
         return values[self._name]
 
 
-def forget_learned(estimator: Any) -> None:
+def learned_names(kind: type) -> set[str]:
+    """Return the names of what estimators of a type work out on demand."""
+    return {
+        name for each in kind.__mro__ for name, value in vars(each).items() if isinstance(value, OnDemand)
+    }
+
+
+def drop_learned(estimator: Any) -> None:
     """Take away all that is worked out on demand: it is no longer up to date."""
-    for kind in type(estimator).__mro__:
-        for name, value in vars(kind).items():
-            if isinstance(value, OnDemand):
-                vars(estimator).pop(name, None)
+    for name in learned_names(type(estimator)):
+        vars(estimator).pop(name, None)
+
+
+def carried(estimator: Any) -> Any:
+    """Return what a growing estimator carries, or None."""
+    return vars(estimator).get("_growing")
+
+
+def drop_carried(estimator: Any) -> None:
+    """Let go of what an estimator carries, if it does."""
+    vars(estimator).pop("_growing", None)

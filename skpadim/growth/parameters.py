@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .on_demand import learned_names
+
 
 def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *, free: Set[str]) -> None:
     """Raise if parameters differ from those of the first call.
@@ -32,9 +34,7 @@ def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *
 
 def refuse_fixed(estimator: Any) -> None:
     """Raise if an estimator is fitted and carries nothing to go on from."""
-    if "_growing" not in vars(estimator) and any(
-        name.endswith("_") and not name.startswith("__") for name in vars(estimator)
-    ):
+    if "_growing" not in vars(estimator) and learned_names(type(estimator)) & vars(estimator).keys():
         raise ValueError(
             f"This {type(estimator).__name__} does not grow: it was fitted by fit, frozen, or loaded from a "
             "file, and carries none of what growing needs. Begin with partial_fit on an unfitted one "

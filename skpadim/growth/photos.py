@@ -50,9 +50,7 @@ class PhotosSeen:
 
     def copy(self) -> PhotosSeen:
         """Return an independent copy."""
-        return PhotosSeen(
-            self.contents[:], self.places[:], list(self.paths), list(self.starts), self.n_given
-        )
+        return PhotosSeen(self.contents[:], self.places[:], list(self.paths), list(self.starts), self.n_given)
 
     def begin(self) -> None:
         """Begin a call: the photos that come now are counted from here."""
