@@ -160,7 +160,8 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         """
         pyramid = self._check(X, reset=True)
         warn_of_defective(y, len(pyramid))
-        growth = self._grown(None, pyramid, draw_seed(self.random_state)).patches
+        levels = (levels for _, levels in self._chunks(pyramid))
+        growth = grow_by_place(levels, self.n_calibration, draw_seed(self.random_state))
         calibration = self.learn(growth, pyramid.image_size, None)
         del growth
         return self._settle(calibration)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+import torch
 from torch import Tensor
 
 # Rows are kept in blocks that are reused: memory allocated row by row would fragment over a long stream.
@@ -23,7 +24,7 @@ class SampleState:
 
     Attributes
     ----------
-    size, seed : int
+    size, seed, spare : int
     ranks : list of (int, int)
         Key and place of every row, by key.
     cut : (int, int) or None
@@ -34,6 +35,7 @@ class SampleState:
 
     size: int
     seed: int
+    spare: int
     ranks: list[Rank]
     cut: Rank | None
     rows: list[Tensor]
@@ -47,8 +49,10 @@ class Reservoir:
     Parameters
     ----------
     size : int
-        Rows to keep at most.
+        Rows of the sample at most.
     seed : int
+    spare : int, default=0
+        Rows kept beside these: they take the places of those that are removed.
 
     Examples
     --------
@@ -62,9 +66,10 @@ class Reservoir:
     True
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int, seed: int, spare: int = 0) -> None:
         self.size = size
         self.seed = seed
+        self.spare = spare
         self._slots: dict[Rank, int] = {}  # of the rows kept
         self._blocks: list[list[Tensor]] = []
         # Once a row has been left out, no row beyond it may enter, even where rows were taken out since: the
@@ -72,7 +77,7 @@ class Reservoir:
         self._cut: Rank | None = None
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return min(self.size, len(self._slots))
 
     def add(self, levels: Sequence[Tensor], places: Sequence[int], contents: Sequence[bytes]) -> None:
         """Offer rows, (n_rows, ...) per level; those that stay are copied.
@@ -105,20 +110,20 @@ class Reservoir:
             self._offer(block, [(key, place + shift) for key, place in ranks])
 
     def remove(self, places: Iterable[int]) -> None:
-        """Take rows out, as far as they are kept; none takes their place."""
+        """Take rows out, as far as they are kept; spare ones take their places."""
         gone = set(places)
         for rank in [rank for rank in self._slots if rank[1] in gone]:
             self._remove(rank)
 
     def copy(self) -> Reservoir:
         """Return a sample that holds copies of the rows."""
-        other = Reservoir(self.size, self.seed)
+        other = Reservoir(self.size, self.seed, self.spare)
         other._slots, other._cut = self._slots.copy(), self._cut
         other._blocks = [[level.clone() for level in block] for block in self._blocks]
         return other
 
     def blocks(self) -> list[list[Tensor]]:
-        """Return the rows kept, (n_rows, ...) per level, a block at a time; see ``order``."""
+        """Return all rows kept, spare ones too, (n_rows, ...) per level, a block at a time; see ``order``."""
         n_rows = len(self._slots)
         return [
             [level[: n_rows - start] for level in block]
@@ -126,12 +131,19 @@ class Reservoir:
         ]
 
     def order(self) -> list[int]:
-        """Return which row of all blocks has the first place, which the next, and so on."""
-        return [slot for _, slot in sorted(self._slots.items(), key=lambda item: item[0][1])]
+        """Return which row of all blocks is the sample's first, the next, and so on, by their places."""
+        return [self._slots[rank] for rank in self._sample()]
 
     def places(self) -> list[int]:
-        """Return the places of the rows kept, ascending."""
-        return sorted(rank[1] for rank in self._slots)
+        """Return the places of the sample's rows, ascending."""
+        return [place for _, place in self._sample()]
+
+    def row(self, place: int) -> list[Tensor] | None:
+        """Return the row at a place, (...) per level, or None if it is not kept."""
+        for rank, slot in self._slots.items():
+            if rank[1] == place:
+                return [level[slot % _BLOCK_ROWS] for level in self._blocks[slot // _BLOCK_ROWS]]
+        return None
 
     @property
     def nbytes(self) -> int:
@@ -140,17 +152,15 @@ class Reservoir:
 
     def state(self) -> SampleState:
         """Return what is held, without copying where rows lie together."""
-        import torch
-
         ranks, blocks = sorted(self._slots), self.blocks()
         slots = [self._slots[rank] for rank in ranks]
         rows = [torch.cat(parts)[slots] for parts in zip(*blocks, strict=True)]
-        return SampleState(self.size, self.seed, ranks, self._cut, rows)
+        return SampleState(self.size, self.seed, self.spare, ranks, self._cut, rows)
 
     @classmethod
     def from_state(cls, state: SampleState) -> Reservoir:
         """Return a sample that holds this."""
-        sample = cls(state.size, state.seed)
+        sample = cls(state.size, state.seed, state.spare)
         if state.ranks:
             sample._offer(state.rows, state.ranks)
         sample._cut = state.cut
@@ -159,9 +169,10 @@ class Reservoir:
     def _offer(self, levels: Sequence[Tensor], ranks: Sequence[Rank]) -> None:
         offered = {rank: row for row, rank in enumerate(ranks) if self._cut is None or rank < self._cut}
         chosen = sorted([*self._slots, *offered])
-        if len(chosen) > self.size:
-            self._cut = chosen[self.size]
-        staying = set(chosen[: self.size])
+        most = self.size + self.spare
+        if len(chosen) > most:
+            self._cut = chosen[most]
+        staying = set(chosen[:most])
         free = [self._slots.pop(rank) for rank in self._slots.keys() - staying]
         placed = []
         # As they came, so that rows that come together mostly lie together.
@@ -172,6 +183,10 @@ class Reservoir:
                 placed.append((slot, row))
         for slot, row, n_rows in _runs(placed):
             self._store(slot, [level[row : row + n_rows] for level in levels])
+
+    def _sample(self) -> list[Rank]:
+        """Return the ranks of the sample's rows, by their places."""
+        return sorted(sorted(self._slots)[: self.size], key=itemgetter(1))
 
     def _lower_cut(self, cut: Rank) -> None:
         if self._cut is None or cut < self._cut:

@@ -99,7 +99,7 @@ class RecalledBatches:
         measure : bool
             As for :func:`computed_batches`.
         """
-        kept = None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
+        kept = self._with_measured(channels)
         for start in range(0, len(self._images), batch_size):
             wanted = range(start, min(start + batch_size, len(self._images)))
             indices, levels = self._recall.levels(wanted, kept)
@@ -109,6 +109,13 @@ class RecalledBatches:
                 contents = [row.astype(np.uint32).tobytes() for row in halves] if measure else []
                 sizes = [(round(height), round(width)) for height, width in statistics[:, _SIZES].tolist()]
                 yield FeatureBatch(indices, levels, sizes, statistics if measure else None, contents)
+
+    def levels(self, indices: Sequence[int], channels: Sequence[NDArray[np.int64]]) -> list[Tensor]:
+        """Return the features of some images, one tensor per layer."""
+        return self._recall.levels(indices, self._with_measured(channels))[1][:-1]
+
+    def _with_measured(self, channels: Sequence[NDArray[np.int64]] | None) -> list[NDArray[np.int64]] | None:
+        return None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
 
     def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
         for batch in self._compute(indices):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..base.whole_files import beside
 from ..kernels.moments import Blocks, Moments, empty_moments
 from ..pyramid import CoarseToFine
 from ..reservoir import Reservoir, SampleState
@@ -40,6 +43,7 @@ def pack(growth: Growth) -> Arrays:
         "identity": _of_texts([json.dumps(growth.identity)]),
         "n_calibration": np.array(growth.n_calibration),
         "seed": np.array(growth.seed),
+        "spare": np.array(growth.spare),
         "skipped": np.array([*growth.skipped], dtype=np.int64),
         "skipped_reasons": _of_texts([*growth.skipped.values()]),
     }
@@ -78,11 +82,72 @@ def unpack(arrays: Mapping[str, NDArray[Any]], device: torch.device | str = "cpu
         identity=json.loads(_texts(arrays["identity"])[0]),
         patches=_patches(arrays, torch.device(device)) if "n_images" in arrays else None,
         photos=_photos(arrays),
+        spare=int(arrays["spare"]),
     )
     growth.statistics = Reservoir.from_state(_sample("statistics", arrays, torch.device("cpu")))
     reasons = _texts(arrays["skipped_reasons"])
     growth.skipped = dict(zip(arrays["skipped"].tolist(), reasons, strict=True))
     return growth
+
+
+def save_growth(growth: Growth, path: str | os.PathLike[str]) -> None:
+    """Write a growth into a file, whole or not at all.
+
+    Parameters
+    ----------
+    growth : Growth
+    path : str or path
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or nobody may write to it.
+    """
+    write_arrays(pack(growth), path)
+
+
+def write_arrays(arrays: Arrays, path: str | os.PathLike[str]) -> None:
+    """Write arrays into a file of numpy's, whole or not at all, however the machine stops."""
+    with beside(path) as part, open(part, "wb") as file:
+        named: dict[str, Any] = arrays  # none of whose names is a parameter of savez
+        np.savez(file, **named)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_growth(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Growth:
+    """Return the growth of a file, which executes nothing.
+
+    Parameters
+    ----------
+    path : str or path
+    device : torch.device or str, default="cpu"
+
+    Returns
+    -------
+    Growth
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it holds anything else.
+    """
+    return unpack(read_arrays(path), device)
+
+
+def read_arrays(path: str | os.PathLike[str]) -> Arrays:
+    """Return the arrays of a file; what is no such file is refused in words."""
+    name = os.fspath(path)
+    if not os.path.isfile(path):
+        what = "it is a folder" if os.path.isdir(path) else "there is no such file"
+        raise ValueError(f"{name!r}: {what}; expected one that save_growth wrote.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{name!r} is cut off, damaged, or holds something else; expected a file that save_growth wrote."
+        ) from error
 
 
 def _of_patches(patches: PatchGrowth) -> Arrays:
@@ -119,7 +184,7 @@ def _of_sample(name: str, sample: Reservoir) -> Arrays:
     state = sample.state()
     cut = [] if state.cut is None else [state.cut]
     arrays = {
-        f"{name}_size": np.array([state.size, state.seed]),
+        f"{name}_size": np.array([state.size, state.seed, state.spare]),
         f"{name}_keys": np.array([key for key, _ in state.ranks], dtype=np.uint64),
         f"{name}_places": np.array([place for _, place in state.ranks], dtype=np.int64),
         f"{name}_cut_key": np.array([key for key, _ in cut], dtype=np.uint64),
@@ -130,25 +195,26 @@ def _of_sample(name: str, sample: Reservoir) -> Arrays:
 
 
 def _sample(name: str, arrays: Mapping[str, NDArray[Any]], device: torch.device) -> SampleState:
-    size, seed = arrays[f"{name}_size"].tolist()
+    size, seed, spare = arrays[f"{name}_size"].tolist()
 
-    def ranks(kind: str) -> list[tuple[int, int]]:
-        keys, places = arrays[f"{name}_{kind}key"], arrays[f"{name}_{kind}place"]
-        return list(zip(keys.tolist(), places.tolist(), strict=True))
+    def ranks(keys: str, places: str) -> list[tuple[int, int]]:
+        columns = (arrays[f"{name}_{column}"].tolist() for column in (keys, places))
+        return [(key, place) for key, place in zip(*columns, strict=True)]
 
     names = sorted(
         (each for each in arrays if each.startswith(f"{name}_rows_")),
         key=lambda each: int(each.rpartition("_")[2]),
     )
     rows = [torch.from_numpy(arrays[each].copy()).to(device) for each in names]
-    kept = zip(arrays[f"{name}_keys"].tolist(), arrays[f"{name}_places"].tolist(), strict=True)
-    return SampleState(size, seed, list(kept), next(iter(ranks("cut_")), None), rows)
+    cut = next(iter(ranks("cut_key", "cut_place")), None)
+    return SampleState(size, seed, spare, ranks("keys", "places"), cut, rows)
 
 
 def _of_photos(photos: PhotosSeen) -> Arrays:
     return {
         "contents": np.frombuffer(bytes(photos.contents), dtype=np.uint8),
         "places": np.array(photos.places, dtype=np.int64),
+        "together": np.array(photos.together, dtype=np.int32),
         "paths": _of_texts(photos.paths),
         "starts": np.array(photos.starts, dtype=np.int64),
         "n_given": np.array(photos.n_given),
@@ -158,7 +224,8 @@ def _of_photos(photos: PhotosSeen) -> Arrays:
 def _photos(arrays: Mapping[str, NDArray[Any]]) -> PhotosSeen:
     return PhotosSeen(
         bytearray(arrays["contents"].tobytes()),
-        array("q", arrays["places"].tolist()),
+        array("q", arrays["places"].tobytes()),
+        array("i", arrays["together"].tobytes()),
         _texts(arrays["paths"]),
         arrays["starts"].tolist(),
         int(arrays["n_given"]),

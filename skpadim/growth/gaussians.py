@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Self
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.utils.validation import check_is_fitted
 
 from ..base.checks import warn_of_defective
+from ..base.devices import resolve_device
 from ..base.randomness import draw_seed
 from ..base.state import rolls_back
 from ..calibration import Calibration
 from ..images.digests import digest
-from ..kernels.moments import are_finite
 from ..pyramid import FeaturePyramid
-from .on_demand import OnDemand, carried, drop_carried, drop_learned
+from .estimators import Growing, GrowingEstimator
+from .forgetting import Leaving, find_learned, take_out_photos
+from .growth import SPARE, Growth, refuse_not_finite
+from .identity import Identity, refuse_others
+from .on_demand import OnDemand, carried, drop_carried
 from .parameters import refuse_fixed, refuse_other_parameters
-from .patches import PatchGrowth
-from .photos import PhotosSeen
+from .patches import names_of_places
+
+#: Parameters that decide nothing of what is accumulated.
+FREE = {"device", "false_alarm_rate"}
 
 
-@dataclass(frozen=True)
-class _Growing:
-    """What a growing Gaussian carries."""
-
-    parameters: dict[str, Any]
-    image_size: tuple[int, int]
-    patches: PatchGrowth
-    photos: PhotosSeen
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that are carried."""
-        return self.patches.nbytes + self.photos.nbytes
-
-
-class GrowingGaussian:
-    """``partial_fit`` of :class:`skpadim.PatchGaussian`."""
+class GrowingGaussian(GrowingEstimator):
+    """``partial_fit`` of :class:`skpadim.PatchGaussian`, and what belongs to it."""
 
     location_: list[NDArray[Any]] = OnDemand()  # type: ignore[assignment]
     whitening_: list[NDArray[Any]] = OnDemand()  # type: ignore[assignment]
@@ -72,44 +65,58 @@ class GrowingGaussian:
             If X is not as it was in the first call, or not finite, if parameters are others than then, or
             the Gaussian was fitted by ``fit``, which keeps nothing to go on from. It is left as it was.
         """
-        before = carried(self)
+        self._validate_params()
         refuse_fixed(self)
+        before = carried(self)
         pyramid = self._check(X, reset=before is None)
         warn_of_defective(y, len(pyramid))
         parameters = self.get_params(deep=False)
-        if before is not None:
-            refuse_other_parameters(before.parameters, parameters, free={"device", "false_alarm_rate"})
-            if pyramid.image_size != before.image_size:
-                raise ValueError(
-                    f"X is of images of {pyramid.image_size} pixels (height, width), and those before were "
-                    f"of {before.image_size}."
-                )
-        seed = draw_seed(self.random_state) if before is None else before.patches.sample.seed
-        growing = self._grown(before, pyramid, seed)
-        if not are_finite(growing.patches.moments):
-            raise ValueError("X has features so large that their squares are infinite.")
-        drop_learned(self)
-        vars(self).pop("_scorer", None)
-        self._growing = growing
-        self._take_shapes(growing.patches, pyramid.image_size, None)
+        if before is None:
+            size = pyramid.image_size
+            growth = new_growth(self, size, draw_seed(self.random_state))
+        else:
+            parameters, size = before.parameters, before.fitted
+            refuse_other_parameters(parameters, self.get_params(deep=False), free=FREE)
+            _refuse_other_size(pyramid, size)
+            growth = before.growth.copy()
+        self._take_in(growth, pyramid)
+        refuse_not_finite(growth)
+        self._carry_on(Growing(parameters, growth, size))
         return self
 
-    @property
-    def growth_bytes(self) -> int:
-        """Bytes that are carried to go on growing; 0 after ``fit`` and :meth:`freeze`."""
-        growing = carried(self)
-        return 0 if growing is None else growing.nbytes
+    @rolls_back
+    def forget(self: Any, X: FeaturePyramid | ArrayLike) -> Any:
+        """Take images out again: what is left is as if they had never been learned.
 
-    def freeze(self: Any) -> Any:
-        """Let go of what growing needs; scores stay as they are.
+        Parameters
+        ----------
+        X : FeaturePyramid, or array of shape (n, channels, h, w) or (n, channels)
+            Features that were learned by :meth:`partial_fit`, the same to the last bit.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If one was never learned, fewer than three images would be left, digits would be lost to rounding,
+            or nothing is carried. The Gaussian is left as it was.
         """
-        if carried(self) is not None:
-            self._catch_up()
-            del self._growing
+        refuse_fixed(self)
+        growing = carried(self)
+        check_is_fitted(self)
+        pyramid = self._check(X, reset=False)
+        contents = dict(enumerate(_contents(pyramid, slice(None))))
+        found = find_learned(growing.growth.photos, contents, lambda index: f"X[{index}]")
+        rows = pyramid[[index for index, _ in found]]
+
+        def leaving() -> Iterator[Leaving]:
+            for part, levels in self._chunks(rows):
+                yield Leaving([at for _, at in found[part]], levels)
+
+        left = take_out_photos(growing.growth, leaving(), self._resolve_epsilon)
+        self._carry_on(Growing(growing.parameters, left, growing.fitted))
         return self
 
     @rolls_back
@@ -117,29 +124,63 @@ class GrowingGaussian:
         """Compute what was learned, as far as that is lacking."""
         if "loo_scores_" not in vars(self):
             growing = self._growing
-            self.calibrate(self.learn(growing.patches, growing.image_size, None))
+            self.calibrate(self.learn(growing.growth.patches, growing.fitted, None))
 
-    def _settle(self, calibration: Calibration) -> Self:
+    def _settle(self: Any, calibration: Calibration) -> Any:
         """End a fit on all images: nothing is carried."""
         drop_carried(self)
-        return self.calibrate(calibration)  # type: ignore[attr-defined]
+        return self.calibrate(calibration)
 
-    def _grown(self: Any, before: _Growing | None, pyramid: FeaturePyramid, seed: int) -> _Growing:
-        """Return what is carried with the images of a pyramid, which their bytes tell apart."""
-        patches = None if before is None else before.patches.copy()
-        photos = PhotosSeen() if before is None else before.photos.copy()
-        photos.begin()
+    def _take_in(self: Any, growth: Growth, pyramid: FeaturePyramid) -> None:
+        """Take images into a growth."""
+        growth.begin()
         for rows, levels in self._chunks(pyramid):
-            patches = patches or PatchGrowth.empty(levels, self.n_calibration, seed)
-            contents = list(_contents(pyramid, rows))
-            places = [photos.n_given + row for row in range(len(pyramid))[rows]]
-            patches.add(levels, places, contents)
-            photos.add(contents, places, [""] * len(contents))
-        photos.end(len(pyramid))
-        assert patches is not None
-        return _Growing(self.get_params(deep=False), pyramid.image_size, patches, photos)
+            places = [growth.photos.n_given + row for row in range(len(pyramid))[rows]]
+            growth.patches = growth.patches or growth.empty_patches(levels)
+            growth.patches.add(levels, places, names_of_places(places))
+            growth.photos.add(_contents(pyramid, rows), places, [""] * len(places))
+        growth.end(len(pyramid), {})
+
+    def _carry_on(self: Any, growing: Growing) -> None:
+        self._carry(growing)
+        vars(self).pop("_scorer", None)
+        self._take_shapes(growing.growth.patches, growing.fitted, None)
+
+    @rolls_back
+    def _resume(self: Any, load: Callable[[torch.device], Growth]) -> None:
+        """Take the growth of a file."""
+        growth = load(resolve_device(self.device))
+        size = tuple(json.loads(growth.identity.get("image_size", "[0, 0]")))
+        seed = draw_seed(self.random_state)
+        refuse_others([identity(self, size, seed), growth.identity], ["this estimator", "the file"])
+        self._carry_on(Growing(self.get_params(deep=False), growth, size))
 
 
-def _contents(pyramid: FeaturePyramid, rows: slice) -> Iterator[bytes]:
-    for levels in zip(*(level[rows] for level in pyramid.levels), strict=True):
-        yield bytes.fromhex(digest(*levels))[:8]
+def new_growth(gaussian: Any, size: tuple[int, int], seed: int) -> Growth:
+    """Return the growth of no image, of a Gaussian by itself."""
+    return Growth(gaussian.n_calibration, seed, identity(gaussian, size, seed), spare=SPARE)
+
+
+def identity(gaussian: Any, size: tuple[int, int], seed: int) -> Identity:
+    """Return what decides what a Gaussian accumulates, and what it makes of it."""
+    return {
+        "estimator": "PatchGaussian",
+        "image_size": json.dumps(size),
+        "epsilon": repr(gaussian.epsilon),
+        "sigma": repr(float(gaussian.sigma)),
+        "n_calibration": repr(int(gaussian.n_calibration)),
+        "random_state": f"seed {seed}",
+    }
+
+
+def _refuse_other_size(pyramid: FeaturePyramid, size: tuple[int, int]) -> None:
+    if pyramid.image_size != size:
+        raise ValueError(
+            f"X is of images of {pyramid.image_size} pixels (height, width), and those before were of {size}."
+        )
+
+
+def _contents(pyramid: FeaturePyramid, rows: slice) -> list[bytes]:
+    """Return eight bytes that tell the features of images apart."""
+    images = zip(*(level[rows] for level in pyramid.levels), strict=True)
+    return [bytes.fromhex(digest(*levels))[:8] for levels in images]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..images.collection import Images
 from ..images.statistics import STATISTICS
+from ..kernels.moments import are_finite
 from ..reservoir import Reservoir
 from ..stream import FeatureBatch
 from .identity import Identity
@@ -19,6 +21,9 @@ from .photos import PhotosSeen
 
 # Rows of statistics that are kept, at most.
 _N_STATISTICS = 500
+#: Photos that a growing estimator keeps beside the sample: so many of the sample can be forgotten, and it
+#: still is what a fit on those left would draw.
+SPARE = 32
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Growth:
     ----------
     n_calibration, seed : int
         Size and seed of the calibration sample.
+    spare : int
+        Photos kept beside the sample, to take the places of those that are forgotten.
     identity : dict of str to str
         What decides statistics and scores, see :mod:`skpadim.growth.identity`.
     patches : PatchGrowth or None
@@ -47,9 +54,10 @@ class Growth:
     photos: PhotosSeen = field(default_factory=PhotosSeen)
     statistics: Reservoir = field(init=False)
     skipped: dict[int, str] = field(default_factory=dict)
+    spare: int = 0
 
     def __post_init__(self) -> None:
-        self.statistics = Reservoir(_N_STATISTICS, self.seed)
+        self.statistics = Reservoir(_N_STATISTICS, self.seed, self.spare)
 
     @property
     def n_images(self) -> int:
@@ -77,11 +85,15 @@ class Growth:
         """
         assert batch.statistics is not None
         if self.patches is None:
-            self.patches = PatchGrowth.empty(batch.levels, self.n_calibration, self.seed)
+            self.patches = self.empty_patches(batch.levels)
         places = [self.photos.n_given + index for index in batch.indices]
         self.patches.add(batch.levels, places, batch.contents)
         self.statistics.add([torch.from_numpy(batch.statistics)], places, batch.contents)
         self.photos.add(batch.contents, places, paths)
+
+    def empty_patches(self, like: Sequence[Tensor]) -> PatchGrowth:
+        """Return the growth of no patch, for features (n, channels, height, width) like some."""
+        return PatchGrowth.empty(like, Reservoir(self.n_calibration, self.seed, self.spare))
 
     def end(self, n_given: int, failures: Mapping[int, str]) -> None:
         """End a call of so many photos, some of which could not be read."""
@@ -93,7 +105,7 @@ class Growth:
         shift = self.photos.n_given
         if other.patches is not None:
             if self.patches is None:
-                self.patches = PatchGrowth.empty_like(other.patches)
+                self.patches = self.empty_patches(other.patches.features_like())
             self.patches.absorb(other.patches, shift)
         self.statistics.absorb(other.statistics, shift)
         self.photos.absorb(other.photos)
@@ -102,9 +114,8 @@ class Growth:
     def copy(self) -> Growth:
         """Return a growth that shares no memory with this one."""
         patches = None if self.patches is None else self.patches.copy()
-        other = Growth(self.n_calibration, self.seed, self.identity, patches, self.photos.copy())
+        other = replace(self, patches=patches, photos=self.photos.copy(), skipped=dict(self.skipped))
         other.statistics = self.statistics.copy()
-        other.skipped = dict(self.skipped)
         return other
 
     def photo_statistics(self) -> NDArray[np.float64]:
@@ -116,3 +127,12 @@ class Growth:
 def paths_of(images: Images, indices: Sequence[int]) -> list[str]:
     """Return the paths of some images, empty for those that are no files."""
     return [images.path(index) or "" for index in indices]
+
+
+def refuse_not_finite(growth: Growth) -> None:
+    """Raise if features that were taken in are not finite, or their squares are not."""
+    if growth.patches is not None and not are_finite(growth.patches.moments):
+        raise ValueError(
+            "X has features that are NaN, infinite, or so large that their squares are infinite; the "
+            "Gaussians need finite variances."
+        )

@@ -35,6 +35,7 @@ def identity(steps: Steps) -> Identity:
     sizes = features.resized_size_, features.input_size_
     ignored = features.ignored_
     return {
+        "estimator": "PaDiMDetector",
         "backbone and weights": _network(features.backbone_, features.trunk_arrays_),
         "layers": repr(features.layer_names_),
         "n_channels": f"{len(channels.channel_indices_)} channels {_short(channels.channel_indices_)}",
@@ -52,26 +53,29 @@ def identity(steps: Steps) -> Identity:
     }
 
 
-def refuse_others(parts: Sequence[Mapping[str, str]]) -> None:
+def refuse_others(kinds: Sequence[Mapping[str, str]], names: Sequence[str] | None = None) -> None:
     """Raise if parts are not of one kind.
 
     Parameters
     ----------
-    parts : sequence of dict of str to str
+    kinds : sequence of dict of str to str
         See `identity`.
+    names : sequence of str, optional
+        What to call the parts.
 
     Raises
     ------
     ValueError
         It names the first part that differs from the first of all, and in what.
     """
-    for number, part in enumerate(parts[1:], start=1):
-        for name, value in parts[0].items():
-            if part.get(name) != value:
+    for number, kind in enumerate(kinds[1:], start=1):
+        for name, value in kinds[0].items():
+            if kind.get(name) != value:
+                other, first = (names[number], names[0]) if names else (f"part {number}", "part 0")
                 raise ValueError(
-                    f"parts: number {number} has another {name}, {part.get(name)}, than number 0, {value}. "
-                    "Parts of one fit have the same network, channels, sizes and parameters: fit all of them "
-                    "with the same, random_state included."
+                    f"{other} has another {name}, {kind.get(name)}, than {first}, {value}. Parts of one fit "
+                    "have the same network, channels, sizes and parameters: fit all of them with the same, "
+                    "random_state included."
                 )
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from .detectors import Growing, GrowingDetector
+from .detectors import GrowingDetector
+from .estimators import Growing
 from .growth import Growth
 from .identity import refuse_others
 from .on_demand import carried
@@ -58,8 +59,9 @@ def merge(parts: Iterable[Any]) -> Any:
     refuse_others([growth.identity | rate for growth, rate in zip(growths, rates, strict=True)])
     refuse_shared_photos(growths)
     merged: Any = clone(detectors[0])
-    merged._growing = Growing(merged.get_params(deep=False), kept[0].steps, merge_growths(growths))
-    merged.skipped_ = dict(merged._growing.growth.skipped)
+    growth = merge_growths(growths)
+    merged._growing = Growing(merged.get_params(deep=False), growth, kept[0].fitted)
+    merged.skipped_ = dict(growth.skipped)
     return merged
 
 

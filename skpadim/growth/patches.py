@@ -19,6 +19,7 @@ from ..kernels.moments import (
     is_constant,
     mean_variance,
     merge,
+    take_out,
 )
 from ..pyramid import CoarseToFine
 from ..reservoir import Reservoir
@@ -52,26 +53,19 @@ class PatchGrowth:
     dtypes: list[torch.dtype]
 
     @classmethod
-    def empty(cls, like: Sequence[Tensor], size: int, seed: int) -> Self:
+    def empty(cls, like: Sequence[Tensor], sample: Reservoir) -> Self:
         """Return the growth of no image.
 
         Parameters
         ----------
         like : sequence of Tensor of shape (n, channels, height, width)
             Features of some images, on the device.
-        size, seed : int
-            Of the calibration sample.
+        sample : Reservoir
+            Empty.
         """
         shapes = [(level.shape[1], level.shape[2], level.shape[3]) for level in like]
         moments = empty_moments(CoarseToFine(shapes).shapes, like[0].device)
-        return cls(shapes, moments, Reservoir(size, seed), [level.dtype for level in like])
-
-    @classmethod
-    def empty_like(cls, other: PatchGrowth) -> Self:
-        """Return the growth of no image, for images as those of another."""
-        moments = empty_moments(CoarseToFine(other.shapes).shapes, other.moments.means[0].device)
-        sample = Reservoir(other.sample.size, other.sample.seed)
-        return cls(list(other.shapes), moments, sample, list(other.dtypes))
+        return cls(shapes, moments, sample, [level.dtype for level in like])
 
     @property
     def n_images(self) -> int:
@@ -106,6 +100,17 @@ class PatchGrowth:
         """Take in the growth of other images, whose places count from ``shift``."""
         merge(self.moments, other.moments)
         self.sample.absorb(other.sample, shift)
+
+    def features_like(self) -> list[Tensor]:
+        """Return features of no image, on the device."""
+        device = self.moments.means[0].device
+        kinds = zip(self.shapes, self.dtypes, strict=True)
+        return [torch.empty(0, *shape, dtype=dtype, device=device) for shape, dtype in kinds]
+
+    def take_out(self, levels: Sequence[Tensor], places: Sequence[int]) -> None:
+        """Take out images that were added, with the features that they had then, layers as given."""
+        take_out(self.moments, CoarseToFine(self.shapes).sort(levels))
+        self.sample.remove(places)
 
     def copy(self) -> PatchGrowth:
         """Return a growth that shares no memory with this one."""
@@ -144,11 +149,16 @@ def grow_by_place(batches: Iterable[Sequence[Tensor]], size: int, seed: int) -> 
     """
     growth, start = None, 0
     for levels in batches:
-        growth = growth or PatchGrowth.empty(levels, size, seed)
+        growth = growth or PatchGrowth.empty(levels, Reservoir(size, seed))
         places = range(start, start + len(levels[0]))
-        growth.add(levels, places, [place.to_bytes(_PLACE_BYTES) for place in places])
+        growth.add(levels, places, names_of_places(places))
         start = places.stop
     return growth
+
+
+def names_of_places(places: Iterable[int]) -> list[bytes]:
+    """Return bytes that tell images apart by their places."""
+    return [place.to_bytes(_PLACE_BYTES) for place in places]
 
 
 def refuse_what_teaches_nothing(growth: PatchGrowth | None) -> None:
