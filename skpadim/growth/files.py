@@ -142,9 +142,10 @@ def read_arrays(path: str | os.PathLike[str]) -> Arrays:
         what = "it is a folder" if os.path.isdir(path) else "there is no such file"
         raise ValueError(f"{name!r}: {what}; expected one that save_growth wrote.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        # Opened here: numpy leaves open what it cannot read.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{name!r} is cut off, damaged, or holds something else; expected a file that save_growth wrote."
         ) from error

@@ -36,10 +36,8 @@ def identity(steps: Steps) -> Identity:
     ignored = features.ignored_
     return {
         "estimator": "PaDiMDetector",
-        "backbone and weights": _network(features.backbone_, features.trunk_arrays_),
-        "layers": repr(features.layer_names_),
-        "n_channels": f"{len(channels.channel_indices_)} channels {_short(channels.channel_indices_)}",
-        "normalisation": repr(features.normalisation_),
+        # What the user sets comes before what follows from it, so that a message names the cause.
+        "random_state": f"seed {features.random_state}",
         "image_size": repr(sizes[0]),
         "crop_size": repr(sizes[1]),
         "value_range": repr(features.value_range),
@@ -49,7 +47,10 @@ def identity(steps: Steps) -> Identity:
         "epsilon": repr(gaussian.epsilon),
         "sigma": repr(float(gaussian.sigma)),
         "n_calibration": repr(int(gaussian.n_calibration)),
-        "random_state": f"seed {features.random_state}",
+        "layers": repr(features.layer_names_),
+        "normalisation": repr(features.normalisation_),
+        "backbone and weights": _network(features.backbone_, features.trunk_arrays_),
+        "n_channels": f"{len(channels.channel_indices_)} channels {_short(channels.channel_indices_)}",
     }
 
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from .on_demand import learned_names
 
+# Characters of a value in a message.
+_LONGEST = 80
+
 
 def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *, free: Set[str]) -> None:
     """Raise if parameters differ from those of the first call.
@@ -27,8 +30,8 @@ def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *
     for name, value in now.items():
         if name not in free and not _same(before[name], value):
             raise ValueError(
-                f"{name}={value!r} is not as in the first call of partial_fit, {name}={before[name]!r}: what "
-                "was learned by one would not fit the other. Set it back, or fit anew."
+                f"{name}={_short(value)} is not as in the first call of partial_fit, {_short(before[name])}: "
+                "what was learned by one would not fit the other. Set it back, or fit anew."
             )
 
 
@@ -51,3 +54,8 @@ def _same(one: Any, other: Any) -> bool:
         return bool(one == other)
     except (TypeError, ValueError):  # Values inside that have no one truth.
         return False
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
