@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -101,6 +102,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: for searches over layers and
         channels. See :class:`CNNFeatureTransformer`.
+    checkpoint : str, path or None, default=None
+        A folder, in which a fit writes what it has learned so far. One that was killed goes on from there
+        when it is called again with the same photos and parameters, and gives the same detector. Other photos
+        or parameters are refused; a fit that ends well removes what it wrote. Each fit wants its own folder.
+    checkpoint_every : int, default=50
+        Batches between two checkpoints.
     random_state : int, RandomState instance or None, default=0
         Decides the channels, random weights, and the calibration sample.
 
@@ -152,6 +159,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         "false_alarm_rate": PatchGaussian._parameter_constraints["false_alarm_rate"],
         "n_calibration": PatchGaussian._parameter_constraints["n_calibration"],
         "on_error": [StrOptions({"raise", "skip"})],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }
 
     _rebuilt = ("_growing",)
@@ -179,6 +188,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         precision: str | None = None,
         engine: str = "torch",
         memory: joblib.Memory | str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 50,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.backbone = backbone
@@ -201,6 +212,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.precision = precision
         self.engine = engine
         self.memory = memory
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -239,11 +252,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self._fit_network(steps, images)
         self._check_room(steps, len(images))
         growth = new_growth(steps)
-        self._see(steps, growth, images, X)
+        checkpoints = self._see(steps, growth, images, X)
         drop_carried(self)
         self.skipped_ = dict(growth.skipped)
         self._learn(steps, growth, keep=False)
         warn_of_photos(images, growth)
+        checkpoints.finish()
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -414,7 +414,12 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         return (batch.levels for batch in self.stream(X, channels))
 
     def stream(
-        self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None, *, measure: bool = False
+        self,
+        X: Any,
+        channels: Sequence[NDArray[np.int64]] | None = None,
+        *,
+        measure: bool = False,
+        start: int = 0,
     ) -> Iterator[FeatureBatch]:
         """Do what :meth:`levels` does, and tell which images a batch holds, and what these look like.
 
@@ -424,6 +429,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             See :meth:`levels`.
         measure : bool, default=False
             Whether to measure the images, and to tell those of the same content.
+        start : int, default=0
+            The first image of the first batch.
 
         Yields
         ------
@@ -432,10 +439,11 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         images, store = self.images(X), self._store()
         if store is None:
-            batches = self.batches(images)
+            batches = self.batches(images, only=range(start, len(images)))
             yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)
             return
-        for batch in self._recalled(images, store).batches(self.batch_size, channels, measure=measure):
+        recalled = self._recalled(images, store)
+        for batch in recalled.batches(self.batch_size, channels, measure=measure, start=start):
             device = self._fitted_extractor().device
             yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
 

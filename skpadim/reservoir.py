@@ -26,7 +26,7 @@ class SampleState:
     ----------
     size, seed, spare : int
     ranks : list of (int, int)
-        Key and place of every row, by key.
+        Key and place of every row, as the rows lie.
     cut : (int, int) or None
         The first rank that was ever left out.
     rows : list of Tensor of shape (n_rows, ...)
@@ -151,15 +151,14 @@ class Reservoir:
         return sum(level.nbytes for block in self._blocks for level in block)
 
     def state(self) -> SampleState:
-        """Return what is held, without copying where rows lie together."""
-        ranks, blocks = sorted(self._slots), self.blocks()
-        slots = [self._slots[rank] for rank in ranks]
-        rows = [torch.cat(parts)[slots] for parts in zip(*blocks, strict=True)]
+        """Return what is held."""
+        ranks = sorted(self._slots, key=self._slots.__getitem__)
+        rows = [torch.cat(parts) for parts in zip(*self.blocks(), strict=True)]
         return SampleState(self.size, self.seed, self.spare, ranks, self._cut, rows)
 
     @classmethod
     def from_state(cls, state: SampleState) -> Reservoir:
-        """Return a sample that holds this."""
+        """Return a sample that holds this, its rows in the same order."""
         sample = cls(state.size, state.seed, state.spare)
         if state.ranks:
             sample._offer(state.rows, state.ranks)

@@ -87,9 +87,9 @@ class RecalledBatches:
         self._recall = FeatureRecall(images, store, measured, self._computed)
 
     def batches(
-        self, batch_size: int, channels: Sequence[NDArray[np.int64]] | None, *, measure: bool
+        self, batch_size: int, channels: Sequence[NDArray[np.int64]] | None, *, measure: bool, start: int = 0
     ) -> Iterator[FeatureBatch]:
-        """Yield the features of all images that can be read.
+        """Yield the features of all images from one on, as far as they can be read.
 
         Parameters
         ----------
@@ -98,10 +98,12 @@ class RecalledBatches:
             The channels to return of every layer. None: all.
         measure : bool
             As for :func:`computed_batches`.
+        start : int, default=0
+            The first image.
         """
         kept = self._with_measured(channels)
-        for start in range(0, len(self._images), batch_size):
-            wanted = range(start, min(start + batch_size, len(self._images)))
+        for first in range(start, len(self._images), batch_size):
+            wanted = range(first, min(first + batch_size, len(self._images)))
             indices, levels = self._recall.levels(wanted, kept)
             if indices:
                 rows = levels.pop()[:, :, 0, 0].cpu().numpy()

@@ -22,6 +22,7 @@ from ..images.collection import Images
 from ..images.copies import pixel_digests
 from ..images.ignore import warn_of_aspect
 from ..stream import FeatureBatch
+from .checkpoints import Checkpoints, refuse_unrepeatable
 from .estimators import Growing, GrowingEstimator
 from .forgetting import Leaving, find_learned, take_out_photos
 from .growth import SPARE, Growth, paths_of, refuse_not_finite
@@ -36,7 +37,16 @@ if TYPE_CHECKING:
     from ..gaussian import PatchGaussian
 
 #: Parameters that decide nothing of what is accumulated.
-FREE = {"batch_size", "device", "false_alarm_rate", "memory", "n_jobs", "on_error"}
+FREE = {
+    "batch_size",
+    "checkpoint",
+    "checkpoint_every",
+    "device",
+    "false_alarm_rate",
+    "memory",
+    "n_jobs",
+    "on_error",
+}
 
 
 class Steps(NamedTuple):
@@ -118,12 +128,13 @@ class GrowingDetector(GrowingEstimator):
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
         self._check_room(steps, growth.n_images + len(images))
         since = len(growth.photos)
-        self._see(steps, growth, images, X)
+        checkpoints = self._see(steps, growth, images, X)
         refuse_not_finite(growth)
         parameters = self.get_params(deep=False) if before is None else before.parameters
         self._carry(Growing(parameters, growth, steps))
         self.skipped_ = dict(growth.skipped)
         warn_of_photos(images, growth, since)
+        checkpoints.finish()
         return self
 
     @rolls_back
@@ -192,15 +203,22 @@ class GrowingDetector(GrowingEstimator):
         n_channels = [shape[0] for shape in steps.features.level_shapes_]
         steps.channels.fit_layers(steps.features.layer_names_, n_channels)
 
-    def _see(self: Any, steps: Steps, growth: Growth, images: Images, X: Any) -> None:
-        """Take photos into a growth."""
-        n_batches = -(-len(images) // self.batch_size)
-        growth.begin()
-        batches: Iterable[FeatureBatch] = steps.features.stream(images, steps.kept(), measure=True)
+    def _see(self: Any, steps: Steps, growth: Growth, images: Images, X: Any) -> Checkpoints:
+        """Take photos into a growth, and return its checkpoints, to be finished when all has gone well."""
+        if self.checkpoint is not None:
+            refuse_unrepeatable(self.random_state)
+        checkpoints = Checkpoints(self.checkpoint, self.checkpoint_every, steps, images)
+        start = checkpoints.resume(growth, resolve_device(self.device))
+        n_batches = -(-(len(images) - start) // self.batch_size)
+        batches: Iterable[FeatureBatch] = steps.features.stream(
+            images, steps.kept(), measure=True, start=start
+        )
         for batch in report_batches(self, batches, n_batches, X):
             growth.add(batch, paths_of(images, batch.indices))
+            checkpoints.after_batch(growth, batch.indices)
         images.warn_of_failures()
         growth.end(len(images), images.failures)
+        return checkpoints
 
     @rolls_back
     def _catch_up(self: Any) -> None:

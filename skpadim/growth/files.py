@@ -40,12 +40,12 @@ def pack(growth: Growth) -> Arrays:
     """
     arrays = {
         "format": np.array(FORMAT),
-        "identity": _of_texts([json.dumps(growth.identity)]),
+        "identity": of_texts([json.dumps(growth.identity)]),
         "n_calibration": np.array(growth.n_calibration),
         "seed": np.array(growth.seed),
         "spare": np.array(growth.spare),
         "skipped": np.array([*growth.skipped], dtype=np.int64),
-        "skipped_reasons": _of_texts([*growth.skipped.values()]),
+        "skipped_reasons": of_texts([*growth.skipped.values()]),
     }
     arrays |= _of_photos(growth.photos) | _of_sample("statistics", growth.statistics)
     return arrays if growth.patches is None else arrays | _of_patches(growth.patches)
@@ -79,13 +79,13 @@ def unpack(arrays: Mapping[str, NDArray[Any]], device: torch.device | str = "cpu
     growth = Growth(
         int(arrays["n_calibration"]),
         int(arrays["seed"]),
-        identity=json.loads(_texts(arrays["identity"])[0]),
+        identity=json.loads(texts_of(arrays["identity"])[0]),
         patches=_patches(arrays, torch.device(device)) if "n_images" in arrays else None,
         photos=_photos(arrays),
         spare=int(arrays["spare"]),
     )
     growth.statistics = Reservoir.from_state(_sample("statistics", arrays, torch.device("cpu")))
-    reasons = _texts(arrays["skipped_reasons"])
+    reasons = texts_of(arrays["skipped_reasons"])
     growth.skipped = dict(zip(arrays["skipped"].tolist(), reasons, strict=True))
     return growth
 
@@ -155,7 +155,7 @@ def _of_patches(patches: PatchGrowth) -> Arrays:
     moments = patches.moments
     arrays = {
         "shapes": np.array(patches.shapes),
-        "dtypes": _of_texts([str(dtype).removeprefix("torch.") for dtype in patches.dtypes]),
+        "dtypes": of_texts([str(dtype).removeprefix("torch.") for dtype in patches.dtypes]),
         "n_images": np.array(moments.n_images),
     }
     for depth, (mean, blocks) in enumerate(zip(moments.means, moments.comoments, strict=True)):
@@ -177,7 +177,7 @@ def _patches(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> PatchG
         [part("mean", depth) for depth in range(tree.depth)],
         [Blocks(part("cross", depth), part("own", depth)) for depth in range(tree.depth)],
     )
-    dtypes = [getattr(torch, name) for name in _texts(arrays["dtypes"])]
+    dtypes = [getattr(torch, name) for name in texts_of(arrays["dtypes"])]
     return PatchGrowth(shapes, moments, Reservoir.from_state(_sample("sample", arrays, device)), dtypes)
 
 
@@ -216,7 +216,7 @@ def _of_photos(photos: PhotosSeen) -> Arrays:
         "contents": np.frombuffer(bytes(photos.contents), dtype=np.uint8),
         "places": np.array(photos.places, dtype=np.int64),
         "together": np.array(photos.together, dtype=np.int32),
-        "paths": _of_texts(photos.paths),
+        "paths": of_texts(photos.paths),
         "starts": np.array(photos.starts, dtype=np.int64),
         "n_given": np.array(photos.n_given),
     }
@@ -227,17 +227,18 @@ def _photos(arrays: Mapping[str, NDArray[Any]]) -> PhotosSeen:
         bytearray(arrays["contents"].tobytes()),
         array("q", arrays["places"].tobytes()),
         array("i", arrays["together"].tobytes()),
-        _texts(arrays["paths"]),
+        texts_of(arrays["paths"]),
         arrays["starts"].tolist(),
         int(arrays["n_given"]),
     )
 
 
-def _of_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
+def of_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
     """Return texts as bytes of UTF-8, a zero behind each."""
     joined = "".join(text + "\0" for text in texts)
     return np.frombuffer(joined.encode("utf-8", "surrogateescape"), dtype=np.uint8)
 
 
-def _texts(content: NDArray[np.uint8]) -> list[str]:
+def texts_of(content: NDArray[np.uint8]) -> list[str]:
+    """Return what `of_texts` was given."""
     return content.tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1]

@@ -118,6 +118,10 @@ class Growth:
         other.statistics = self.statistics.copy()
         return other
 
+    def become(self, other: Growth) -> None:
+        """Hold what another growth holds."""
+        vars(self).update(vars(other))
+
     def photo_statistics(self) -> NDArray[np.float64]:
         """Return what a sample of the photos looks like, (n_photos, 9), in the order of the photos."""
         blocks = [block[0].numpy() for block in self.statistics.blocks()]
