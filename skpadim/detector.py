@@ -506,11 +506,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
         return features, channels, gaussian
 
-    def _check_room(self, steps: Steps, n_images: int) -> None:
+    def _check_room(self, steps: Steps, n_images: int, n_spare: int | None = None) -> None:
         """Refuse a fit, before the first photo, for which there surely is too little memory."""
         device = resolve_device(self.device)
         check_room(
-            steps.features.plan(steps.kept(), n_images, self.n_calibration),
+            steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare),
             available_bytes(device),
             steps.features.layer_names_,
             device=str(device),

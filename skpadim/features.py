@@ -486,7 +486,13 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
 
         return RecalledBatches(images, store, shapes, compute)
 
-    def plan(self, channels: Sequence[NDArray[np.int64]], n_images: int, n_calibration: int) -> Plan:
+    def plan(
+        self,
+        channels: Sequence[NDArray[np.int64]],
+        n_images: int,
+        n_calibration: int,
+        n_spare: int | None = None,
+    ) -> Plan:
         """Return what decides how much memory a fit on these features takes.
 
         Parameters
@@ -495,6 +501,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             Those that are kept of every layer.
         n_images, n_calibration : int
             Photos to learn from, and to calibrate with.
+        n_spare : int, optional
+            Photos to keep beside these. Default: it is no detector that grows.
 
         Returns
         -------
@@ -511,6 +519,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             activation_bytes=extractor.activation_bytes(self.input_size_),
             at_a_time_bytes=extractor.at_a_time_bytes,
             itemsize=max(4, extractor.dtype.itemsize),
+            n_spare=n_spare,
         )
 
     def _store(self) -> FeatureStore | None:

@@ -126,7 +126,7 @@ class GrowingDetector(GrowingEstimator):
         if before is None:
             self._fit_network(steps, images)
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
-        self._check_room(steps, growth.n_images + len(images))
+        self._check_room(steps, growth.n_images + len(images), SPARE)
         since = len(growth.photos)
         checkpoints = self._see(steps, growth, images, X)
         refuse_not_finite(growth)

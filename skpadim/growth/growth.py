@@ -23,7 +23,7 @@ from .photos import PhotosSeen
 _N_STATISTICS = 500
 #: Photos that a growing estimator keeps beside the sample: so many of the sample can be forgotten, and it
 #: still is what a fit on those left would draw.
-SPARE = 32
+SPARE = 12
 
 
 @dataclass

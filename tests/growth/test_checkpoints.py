@@ -218,8 +218,8 @@ write = files.np.savez
 choice = random.Random(0)
 
 def save(detector, name):
-    scores = detector.score_samples(photos.X_test)
-    write(f"{os.path.dirname(folder)}/{name}.npz", loo=detector.loo_scores_, scores=scores, offset=detector.offset_)
+    found = {"scores": detector.score_samples(photos.X_test), "loo": detector.loo_scores_}
+    write(f"{os.path.dirname(folder)}/{name}.npz", offset=detector.offset_, **found)
 
 for _ in range(2):  # The first fit takes longer.
     began = time.monotonic()
