@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -22,22 +20,16 @@ from .base.devices import join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin, Calibration
+from .growth.factors import factor_patches, resolve_epsilon
 from .growth.gaussians import GrowingGaussian
 from .growth.patches import PatchGrowth, grow_by_place, refuse_what_teaches_nothing
-from .kernels.leave_one_out import factor_and_leave_one_out
-from .kernels.moments import Moments, mean_variance
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
-from .kernels.whitening import NotPositiveDefiniteError, join_rows
+from .kernels.whitening import join_rows
 from .pyramid import CoarseToFine, FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
-from .reservoir import Reservoir
 
-# epsilon="auto" is this share of the mean feature variance.
-_AUTO_EPSILON = 0.01
 # Rows are taken so many at a time that their features, or their maps, take about this much memory.
 _CHUNK_BYTES = 2**25
-# Below it, rounding in 1 - b q costs a leave-one-out score more than about 1e-4 (measured).
-_SMALLEST_REMAINDER = 1e-9
 
 
 class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin, Estimator):
@@ -385,9 +377,10 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         refuse_what_teaches_nothing(growth)
         assert growth is not None
         self._take_shapes(growth, size, ignored)
-        self.epsilon_ = self._resolve_epsilon(growth.moments)
-        loo = self._factor(growth.moments, growth.sample)
-        return Calibration(loo, growth.sample.order(), growth.sample.places())
+        self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments)
+        factored = factor_patches(growth, self.epsilon_)
+        self.location_, self.whitening_ = factored.location, factored.whitening
+        return factored.calibration
 
     def calibrate(self, calibration: Calibration) -> Self:
         """Turn leave-one-out distances into scores, and these into a threshold.
@@ -402,7 +395,6 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self
         """
         self.loo_indices_ = np.array(calibration.places)
-        self._warn_of_rounding(calibration.squared)
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
         scores = self.image_scores(calibration.squared.sqrt_())
         self.loo_scores_ = scores[calibration.order].cpu().numpy()
@@ -421,54 +413,12 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = growth.n_images
 
-    def _factor(self, moments: Moments, sample: Reservoir) -> Tensor:
-        """Set means and whitening rows, and return squared leave-one-out distances, as the sample lies."""
-        images = [[level.permute(0, 3, 1, 2) for level in block] for block in sample.blocks()]
-        dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
-        try:
-            whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
-        except NotPositiveDefiniteError:
-            n_channels = sum(shape[0] for shape in self.level_shapes_)
-            raise ValueError(
-                f"epsilon={self.epsilon_:.3g} is too small: a covariance of {n_channels} channels from "
-                f"{moments.n_images} images has no Cholesky factor. Raise epsilon (the paper's is 0.01), or "
-                "pass epsilon='auto'."
-            ) from None
-        means = [
-            mean[moments.tree.cell_places(depth)].T.to(dtype).cpu().numpy().reshape(shape)
-            for depth, (mean, shape) in enumerate(zip(moments.means, self._order.shapes, strict=True))
-        ]
-        self.location_ = self._order.as_given(means)
-        self.whitening_ = [
-            part.cpu().numpy().reshape(*grid, -1)
-            for part, grid in zip(whitening, moments.tree.grids, strict=True)
-        ]
-        return loo
-
     def _weighed_maps(self, distances: Tensor, ignored: NDArray[np.bool_]) -> Tensor:
         """Return maps in which what is to be ignored is 0, and adds nothing to what is around it."""
         scorer = self._fitted_scorer()
         counted, share = weights_beside(ignored, scorer, distances)
         maps = scorer.maps(distances * counted) / share
         return maps.masked_fill_(_tensor(ignored).to(distances.device), 0)
-
-    def _resolve_epsilon(self, moments: Moments) -> float:
-        if self.epsilon != "auto":
-            return float(self.epsilon)
-        return _AUTO_EPSILON * mean_variance(moments)
-
-    def _warn_of_rounding(self, loo_squared: Tensor) -> None:
-        """Warn where 1 - b q = 1 / (1 + M^2 (N - 1) / (N (N - 2))) is too near to rounding."""
-        n = self.n_samples_seen_
-        remainder = 1 / (1 + float(loo_squared.max()) * (n - 1) / (n * (n - 2)))
-        if remainder < _SMALLEST_REMAINDER:
-            warnings.warn(
-                f"epsilon={self.epsilon_:.3g} is so small beside the variance of the features that "
-                "leave-one-out scores, and the threshold, lose digits to rounding. Raise epsilon, or pass "
-                "epsilon='auto'.",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def cpu_scorer(self) -> Scorer:
         """Return the Gaussians as tensors of float32 on the CPU, and the matrices that make maps."""

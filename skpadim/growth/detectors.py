@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..images.ignore import warn_of_aspect
 from ..stream import FeatureBatch
 from .checkpoints import Checkpoints, refuse_unrepeatable
 from .estimators import Growing, GrowingEstimator
+from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
 from .growth import SPARE, Growth, paths_of, refuse_not_finite
 from .identity import identity, refuse_others
@@ -169,7 +171,7 @@ class GrowingDetector(GrowingEstimator):
         found = find_learned(growing.growth.photos, _contents(steps, images), images.describe)
         images.warn_of_failures()
         leaving = _features_again(steps, images, found, growing.growth.photos)
-        left = take_out_photos(growing.growth, leaving, steps.gaussian._resolve_epsilon)
+        left = take_out_photos(growing.growth, leaving, partial(resolve_epsilon, steps.gaussian.epsilon))
         self._carry(Growing(growing.parameters, left, steps))
         return self
 

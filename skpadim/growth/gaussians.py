@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..calibration import Calibration
 from ..images.digests import digest
 from ..pyramid import FeaturePyramid
 from .estimators import Growing, GrowingEstimator
+from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
 from .growth import SPARE, Growth, refuse_not_finite
 from .identity import Identity, refuse_others
@@ -115,7 +117,7 @@ class GrowingGaussian(GrowingEstimator):
             for part, levels in self._chunks(rows):
                 yield Leaving([at for _, at in found[part]], levels)
 
-        left = take_out_photos(growing.growth, leaving(), self._resolve_epsilon)
+        left = take_out_photos(growing.growth, leaving(), partial(resolve_epsilon, self.epsilon))
         self._carry_on(Growing(growing.parameters, left, growing.fitted))
         return self
 

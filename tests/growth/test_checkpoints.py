@@ -82,7 +82,7 @@ def test_factors_that_fail_cost_no_pass(unharmed, photos, tmp_path, monkeypatch)
         def killed(*_):
             raise Killed
 
-        patched.setattr("skpadim.gaussian.factor_and_leave_one_out", killed)
+        patched.setattr("skpadim.gaussian.factor_patches", killed)
         with pytest.raises(Killed):
             small(**PARAMS, checkpoint=tmp_path).fit(photos.X_train)
     learned = kill_at(monkeypatch, 0)

@@ -80,8 +80,8 @@ def test_factors_are_made_when_they_are_asked_for(monkeypatch):
     from skpadim import gaussian as module
 
     calls = []
-    made = module.factor_and_leave_one_out
-    monkeypatch.setattr(module, "factor_and_leave_one_out", lambda *args: calls.append(1) or made(*args))
+    made = module.factor_patches
+    monkeypatch.setattr(module, "factor_patches", lambda *args: calls.append(1) or made(*args))
     gaussian = grown([PYRAMID[:9], PYRAMID[9:]])
     assert (gaussian.n_samples_seen_, gaussian.image_size_, gaussian.n_features_in_) == (24, (24, 24), 7)
     assert calls == []
