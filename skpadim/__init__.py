@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .detector import PaDiMDetector
     from .features import CNNFeatureTransformer
     from .gaussian import PatchGaussian
+    from .growth.merging import merge
     from .plotting import AnomalyMapDisplay, ScoreDisplay
     from .projections import PCAChannelReducer, SemiOrthogonalProjection
     from .pyramid import FeaturePyramid
@@ -30,6 +31,7 @@ __all__ = [
     "RandomChannelSelector",
     "ScoreDisplay",
     "SemiOrthogonalProjection",
+    "merge",
 ]
 
 _ROOMS = {
@@ -42,6 +44,7 @@ _ROOMS = {
     "RandomChannelSelector": "channels",
     "ScoreDisplay": "plotting",
     "SemiOrthogonalProjection": "projections",
+    "merge": "growth.merging",
 }
 
 

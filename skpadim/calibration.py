@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from operator import itemgetter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,82 +19,24 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-# Rows are kept in blocks that are reused: memory allocated row by row would fragment over a long stream.
-_BLOCK_ROWS = 64
-_STREAM = 0x10E5  # any number that nobody else spawns
 
+@dataclass(frozen=True)
+class Calibration:
+    """Leave-one-out distances of the calibration sample.
 
-class Reservoir:
-    """A uniform sample of a stream, the same whatever its batches.
-
-    Every row of the stream draws a key; the rows with the smallest keys stay.
-
-    Parameters
+    Attributes
     ----------
-    size : int
-        Rows to keep at most.
-    seed : int
+    squared : Tensor of shape (n, h, w), float64
+        Squared Mahalanobis distances of every patch.
+    order : list of int
+        Which of these images has the first place, which the next, and so on.
+    places : list of int
+        Their places among all images, ascending.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        # A stream of its own: what the user drew with the same seed, brightness say, must not decide.
-        self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM,)))
-        self._slots: dict[tuple[float, int], int] = {}  # of the rows kept, by (key, position)
-        self._blocks: list[list[Tensor]] = []
-        self._n_seen = 0
-
-    def add(self, levels: Sequence[Tensor]) -> None:
-        """Offer a batch of rows, (n_rows, ...) per level; the rows that stay are copied."""
-        keys = self._random.random(len(levels[0])).tolist()
-        offered = [(key, self._n_seen + row) for row, key in enumerate(keys)]
-        chosen = sorted([*self._slots, *offered])[: self.size]
-        leaving = self._slots.keys() - set(chosen)
-        free = [self._slots.pop(item) for item in leaving]
-        placed = []
-        # In the order of the stream, so that rows that come together mostly lie together.
-        for item in sorted(set(chosen) - self._slots.keys(), key=itemgetter(1)):
-            slot = free.pop() if free else len(self._slots)
-            self._slots[item] = slot
-            placed.append((slot, item[1] - self._n_seen))
-        for slot, row, n_rows in _runs(placed):
-            self._store(slot, [level[row : row + n_rows] for level in levels])
-        self._n_seen += len(keys)
-
-    def blocks(self) -> list[list[Tensor]]:
-        """Return the rows kept, (n_rows, ...) per level, a block at a time; see ``order``."""
-        n_rows = len(self._slots)
-        return [
-            [level[: n_rows - start] for level in block]
-            for start, block in zip(range(0, n_rows, _BLOCK_ROWS), self._blocks, strict=True)
-        ]
-
-    def order(self) -> list[int]:
-        """Return which row of all blocks comes first in the stream, which next, and so on."""
-        return [slot for _, slot in sorted(self._slots.items(), key=lambda item: item[0][1])]
-
-    def indices(self) -> list[int]:
-        """Return where in the stream the rows kept were, in its order."""
-        return sorted(key[1] for key in self._slots)
-
-    def _store(self, slot: int, parts: Sequence[Tensor]) -> None:
-        if slot // _BLOCK_ROWS == len(self._blocks):
-            self._blocks.append([part.new_empty(_BLOCK_ROWS, *part.shape[1:]) for part in parts])
-        place = slot % _BLOCK_ROWS
-        for block, part in zip(self._blocks[slot // _BLOCK_ROWS], parts, strict=True):
-            block[place : place + len(part)] = part
-
-
-def _runs(placed: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """Join pairs of a slot and a row to runs (first slot, first row, number), each within a block."""
-    runs: list[tuple[int, int, int]] = []
-    for slot, row in placed:
-        first, start, n_rows = runs[-1] if runs else (-1, -1, 0)
-        if (slot, row) == (first + n_rows, start + n_rows) and slot % _BLOCK_ROWS:
-            runs[-1] = (first, start, n_rows + 1)
-        else:
-            runs.append((slot, row, 1))
-    return runs
+    squared: Tensor
+    order: list[int]
+    places: list[int]
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

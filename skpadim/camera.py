@@ -12,18 +12,14 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from .calibration import Reservoir
 from .images.statistics import STATISTICS
 
 #: What is looked at: `STATISTICS`, and ``detail``, sharpness by the square of contrast. Light moves both,
 #: so that their ratio varies far less among good photos than sharpness does, and falls as focus is lost.
 LOOKED_AT = (*STATISTICS, "detail")
 
-# Rows of statistics that are kept of a stream, at most.
-_N_KEPT = 500
 # A side's unit is how far from the middle this share of the good photos lies beyond.
 _BEYOND = 0.05
 # Leaving one photo out must leave a middle and something beside it.
@@ -70,27 +66,6 @@ _SCALES = {
 _IS_LOG = np.array([_SCALES[name].is_log for name in LOOKED_AT])
 _SMALLEST = np.array([_SCALES[name].smallest for name in LOOKED_AT])
 _STEPS = np.array([_SCALES[name].step for name in LOOKED_AT])
-
-
-class StatisticsSample:
-    """A uniform sample of a stream of photos' statistics, in constant memory, the same whatever its batches.
-
-    Parameters
-    ----------
-    seed : int
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._reservoir = Reservoir(_N_KEPT, seed)
-
-    def add(self, statistics: NDArray[np.float64]) -> None:
-        """Offer the statistics (n, 9) of a batch."""
-        self._reservoir.add([torch.from_numpy(statistics)])
-
-    def rows(self) -> NDArray[np.float64]:
-        """Return the statistics kept, (n, 9), in the order of the stream."""
-        blocks = [block[0].numpy() for block in self._reservoir.blocks()]
-        return np.concatenate([np.empty((0, len(STATISTICS))), *blocks])[self._reservoir.order()]
 
 
 @dataclass(frozen=True)

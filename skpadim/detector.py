@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import joblib
@@ -14,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .base.available import available_bytes
-from .base.callbacks import CallbackSupportMixin, report_batches, with_callbacks
+from .base.callbacks import CallbackSupportMixin, with_callbacks
 from .base.checks import warn_of_defective
 from .base.devices import resolve_device
 from .base.randomness import draw_seed
@@ -30,19 +31,20 @@ from .channels import RandomChannelSelector
 from .coordinates import PhotoFrame
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
+from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
+from .growth.on_demand import drop_carried
 from .images.collection import Images
-from .images.ignore import warn_of_aspect
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request, inspect_photos
 from .needs import check_room
-from .stream import ObservedStream, join_by_image
+from .stream import join_by_image
 
 # How many good photos may look unusual, unless said otherwise.
 _CHECK_RATE = 0.01
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
-class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
+class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMixin, Estimator):
     """Learn good parts from photos alone, find defects, show where they are.
 
     Patch Distribution Modeling (Defard et al. 2020, arXiv:2011.08785): a frozen CNN turns every image patch
@@ -100,6 +102,12 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
     memory : joblib.Memory, str, path or None, default=None
         A folder, in which the features of every image are kept by its content: for searches over layers and
         channels. See :class:`CNNFeatureTransformer`.
+    checkpoint : str, path or None, default=None
+        A folder, in which a fit writes what it has learned so far. One that was killed goes on from there
+        when it is called again with the same photos and parameters, and gives the same detector. Other photos
+        or parameters are refused; a fit that ends well removes what it wrote. Each fit wants its own folder.
+    checkpoint_every : int, default=50
+        Batches between two checkpoints.
     random_state : int, RandomState instance or None, default=0
         Decides the channels, random weights, and the calibration sample.
 
@@ -151,7 +159,11 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         "false_alarm_rate": PatchGaussian._parameter_constraints["false_alarm_rate"],
         "n_calibration": PatchGaussian._parameter_constraints["n_calibration"],
         "on_error": [StrOptions({"raise", "skip"})],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
     }
+
+    _rebuilt = ("_growing",)
 
     def __init__(
         self,
@@ -176,6 +188,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         precision: str | None = None,
         engine: str = "torch",
         memory: joblib.Memory | str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 50,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.backbone = backbone
@@ -198,6 +212,8 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         self.precision = precision
         self.engine = engine
         self.memory = memory
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -230,26 +246,18 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         UserWarning
             If y, +1 good and -1 defective, says that defective images are among them.
         """
-        features, channels, gaussian = self._make_steps()
-        images = features.images(X, min_images=3, on_error=self.on_error)
+        steps = self._make_steps()
+        images = steps.features.images(X, min_images=3, on_error=self.on_error)
         warn_of_defective(y, len(images))
-        n_channels = [shape[0] for shape in features.fit(images).level_shapes_]
-        keep = channels.fit_layers(features.layer_names_, n_channels).by_layer(n_channels)
-        self._check_room(features, keep, len(images))
-        n_batches = -(-len(images) // self.batch_size)
-        observed = ObservedStream(
-            images, features.stream(images, keep, measure=True), draw_seed(features.random_state)
-        )
-        batches = report_batches(self, observed.levels(), n_batches, X)
-        gaussian.fit_stream(batches, features.input_size_, features.ignored_)
-        images.warn_of_range()
-        observed.warn_of_copies()
-        self.photo_statistics_ = observed.statistics()
-        self.loo_indices_ = observed.indices()[gaussian.loo_indices_]
-        self.skipped_ = dict(images.failures)
-        if self.ignore is not None:
-            warn_of_aspect(self.ignore, self.photo_statistics_)
-        self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
+        self._fit_network(steps, images)
+        self._check_room(steps, len(images))
+        growth = new_growth(steps)
+        checkpoints = self._see(steps, growth, images, X)
+        drop_carried(self)
+        self.skipped_ = dict(growth.skipped)
+        self._learn(steps, growth, keep=False)
+        warn_of_photos(images, growth)
+        checkpoints.finish()
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -265,7 +273,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
                 f"{[kind.__name__ for kind in expected]}: somebody changed the file. Do not use it."
             )
 
-    def _make_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
+    def _make_steps(self) -> Steps:
         seed = draw_seed(self.random_state)
         features = CNNFeatureTransformer(
             self.backbone,
@@ -293,7 +301,7 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
             device=self.device,
             random_state=seed,
         )
-        return features, channels, gaussian
+        return Steps(features, channels, gaussian)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Compute the normality of images: minus the maximum of their anomaly maps.
@@ -498,15 +506,13 @@ class PaDiMDetector(CallbackSupportMixin, CalibratedDecisionMixin, Estimator):
         features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
         return features, channels, gaussian
 
-    def _check_room(
-        self, features: CNNFeatureTransformer, keep: Sequence[NDArray[np.int64]], n_images: int
-    ) -> None:
+    def _check_room(self, steps: Steps, n_images: int, n_spare: int | None = None) -> None:
         """Refuse a fit, before the first photo, for which there surely is too little memory."""
         device = resolve_device(self.device)
         check_room(
-            features.plan(keep, n_images, self.n_calibration),
+            steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare),
             available_bytes(device),
-            features.layer_names_,
+            steps.features.layer_names_,
             device=str(device),
             size_name="image_size" if self.crop_size is None else "crop_size",
         )

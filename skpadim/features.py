@@ -219,6 +219,15 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             fit, or a module mixes the images of a batch.
         """
         self.images(X)
+        return self.build()
+
+    def build(self) -> Self:
+        """Build the network: all that :meth:`fit` does, without images.
+
+        Returns
+        -------
+        self
+        """
         check_engine(self.engine, self.device, self.precision)
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
@@ -339,7 +348,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             return X
         return check_images(X, min_images=min_images, value_range=self.value_range, on_error=on_error)
 
-    def batches(self, X: Any, *, only: Sequence[int] | None = None) -> Iterator[ImageBatch]:
+    def batches(
+        self, X: Any, *, only: Sequence[int] | None = None, batch_size: int | None = None
+    ) -> Iterator[ImageBatch]:
         """Decode images, resized, cropped, and painted where nothing counts, a batch at a time.
 
         Parameters
@@ -348,6 +359,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             See :meth:`transform`.
         only : sequence of int, optional
             The images to decode. Default: all.
+        batch_size : int, optional
+            Images at a time. Default: the parameter.
 
         Yields
         ------
@@ -355,7 +368,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         sizes = (self.resized_size_, self.input_size_)
         images = self.images(X)
-        for batch in images.batches(self.batch_size, *sizes, self._n_threads(), only, self.normalisation_[2]):
+        for batch in images.batches(
+            batch_size or self.batch_size, *sizes, self._n_threads(), only, self.normalisation_[2]
+        ):
             yield replace(batch, pixels=self._painted(batch.pixels))
 
     def extract(self, batch: ImageBatch, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -400,7 +415,12 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         return (batch.levels for batch in self.stream(X, channels))
 
     def stream(
-        self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None, *, measure: bool = False
+        self,
+        X: Any,
+        channels: Sequence[NDArray[np.int64]] | None = None,
+        *,
+        measure: bool = False,
+        start: int = 0,
     ) -> Iterator[FeatureBatch]:
         """Do what :meth:`levels` does, and tell which images a batch holds, and what these look like.
 
@@ -410,6 +430,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             See :meth:`levels`.
         measure : bool, default=False
             Whether to measure the images, and to tell those of the same content.
+        start : int, default=0
+            The first image of the first batch.
 
         Yields
         ------
@@ -418,20 +440,60 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         images, store = self.images(X), self._store()
         if store is None:
-            batches = self.batches(images)
+            batches = self.batches(images, only=range(start, len(images)))
             yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)
             return
+        recalled = self._recalled(images, store)
+        for batch in recalled.batches(self.batch_size, channels, measure=measure, start=start):
+            device = self._fitted_extractor().device
+            yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
+
+    def again(
+        self, X: Any, indices: Sequence[int], n_together: int, channels: Sequence[NDArray[np.int64]]
+    ) -> list[Tensor]:
+        """Compute the embeddings of images once more, to the last bit where the network gives it.
+
+        Its rounding depends on how many images pass it together: as many do again, the last more than once.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`transform`.
+        indices : sequence of int
+            The images, at most ``n_together``.
+        n_together : int
+            With how many images, itself included, each was computed before.
+        channels : sequence of ndarray
+            The channels to return of every layer.
+
+        Returns
+        -------
+        list of Tensor of shape (n_images, channels, height, width)
+            One per layer, on the device.
+        """
+        images, store = self.images(X), self._store()
+        if store is not None:
+            levels = self._recalled(images, store).levels(indices, channels)
+            return [level.to(self._fitted_extractor().device) for level in levels]
+        filled = [*indices, *[indices[-1]] * (n_together - len(indices))]
+        (batch,) = self.batches(images, only=filled, batch_size=n_together)
+        return [level[: len(indices)] for level in self.extract(batch, channels)]
+
+    def _recalled(self, images: Images, store: FeatureStore) -> RecalledBatches:
         shapes = dict(zip(self.layer_names_, self.level_shapes_, strict=True))
 
         def compute(indices: Sequence[int]) -> Iterator[FeatureBatch]:
             return computed_batches(self.batches(images, only=indices), self.extract, measure=True)
 
-        kept = RecalledBatches(images, store, shapes, compute)
-        for batch in kept.batches(self.batch_size, channels, measure=measure):
-            device = self._fitted_extractor().device
-            yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
+        return RecalledBatches(images, store, shapes, compute)
 
-    def plan(self, channels: Sequence[NDArray[np.int64]], n_images: int, n_calibration: int) -> Plan:
+    def plan(
+        self,
+        channels: Sequence[NDArray[np.int64]],
+        n_images: int,
+        n_calibration: int,
+        n_spare: int | None = None,
+    ) -> Plan:
         """Return what decides how much memory a fit on these features takes.
 
         Parameters
@@ -440,6 +502,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             Those that are kept of every layer.
         n_images, n_calibration : int
             Photos to learn from, and to calibrate with.
+        n_spare : int, optional
+            Photos to keep beside these. Default: it is no detector that grows.
 
         Returns
         -------
@@ -456,6 +520,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             activation_bytes=extractor.activation_bytes(self.input_size_),
             at_a_time_bytes=extractor.at_a_time_bytes,
             itemsize=max(4, extractor.dtype.itemsize),
+            n_spare=n_spare,
         )
 
     def _store(self) -> FeatureStore | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -21,25 +19,20 @@ from .base.checks import check_size, warn_of_defective
 from .base.devices import join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
-from .calibration import CalibratedDecisionMixin, Reservoir
-from .kernels.leave_one_out import factor_and_leave_one_out
-from .kernels.moments import Moments, add_batch, empty_moments, is_constant, mean_variance
+from .calibration import CalibratedDecisionMixin, Calibration
+from .growth.factors import factor_patches, resolve_epsilon
+from .growth.gaussians import GrowingGaussian
+from .growth.patches import PatchGrowth, grow_by_place, refuse_what_teaches_nothing
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
-from .kernels.whitening import NotPositiveDefiniteError, join_rows
+from .kernels.whitening import join_rows
 from .pyramid import CoarseToFine, FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
 
-# epsilon="auto" is this share of the mean feature variance.
-_AUTO_EPSILON = 0.01
 # Rows are taken so many at a time that their features, or their maps, take about this much memory.
 _CHUNK_BYTES = 2**25
-# Below it, rounding in 1 - b q costs a leave-one-out score more than about 1e-4 (measured).
-_SMALLEST_REMAINDER = 1e-9
-# Leaving one image out must leave two, which have a covariance.
-_MIN_IMAGES = 3
 
 
-class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
+class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin, Estimator):
     """A multivariate Gaussian at every patch position, and the distance of new patches to it.
 
     Defard et al. (2020), section III-B. The covariance of a patch is ``numpy.cov`` of its embeddings plus
@@ -110,7 +103,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         "random_state": ["random_state"],
     }
 
-    _rebuilt = ("_order", "_scorer")
+    _rebuilt = ("_order", "_scorer", "_growing")
     #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
 
@@ -159,7 +152,11 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         """
         pyramid = self._check(X, reset=True)
         warn_of_defective(y, len(pyramid))
-        return self.fit_stream(self._chunks(pyramid), pyramid.image_size)
+        levels = (levels for _, levels in self._chunks(pyramid))
+        growth = grow_by_place(levels, self.n_calibration, draw_seed(self.random_state))
+        calibration = self.learn(growth, pyramid.image_size, None)
+        del growth
+        return self._settle(calibration)
 
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
@@ -191,22 +188,12 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             As :meth:`fit`, or if a batch is something else than the first.
         """
         size = check_size("image_size", image_size)
-        self.ignored_ = _check_ignored(ignored, size)
-        moments, reservoir = self._accumulate(check_batches(batches, resolve_device(self.device)))
-        self.image_size_ = size
-        self.n_features_in_ = sum(shape[0] for shape in self.level_shapes_)
-        self.sigma_ = float(self.sigma)
-        self.n_samples_seen_ = moments.n_images
-        self.epsilon_ = self._resolve_epsilon(moments)
-        loo, order = self._factor(moments, reservoir), reservoir.order()
-        self.loo_indices_ = np.array(reservoir.indices())
-        # What the scorer takes is laid out only after the moments, which take twice as much, are gone.
-        del moments, reservoir
-        self._warn_of_rounding(loo)
-        self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
-        self.loo_scores_ = self.image_scores(loo.sqrt_())[order].cpu().numpy()
-        self._move_threshold(self.false_alarm_rate)
-        return self
+        mask = _check_ignored(ignored, size)
+        on_device = check_batches(batches, resolve_device(self.device))
+        growth = grow_by_place(on_device, self.n_calibration, draw_seed(self.random_state))
+        calibration = self.learn(growth, size, mask)
+        del growth
+        return self._settle(calibration)
 
     def mahalanobis(self, X: FeaturePyramid | ArrayLike) -> NDArray[np.floating[Any]]:
         """Compute the Mahalanobis distance of every patch to its Gaussian.
@@ -362,60 +349,69 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         place = np.argsort(self._order.channels())
         return (factor @ factor.mT).numpy()[np.ix_(place, place)]
 
-    def _accumulate(self, batches: Iterable[Sequence[Tensor]]) -> tuple[Moments, Reservoir]:
-        moments = None
-        reservoir = Reservoir(self.n_calibration, draw_seed(self.random_state))
-        for given in batches:
-            if moments is None:
-                self.level_shapes_ = [(level.shape[1], level.shape[2], level.shape[3]) for level in given]
-                # Layers are sorted where they enter; only what users see by layer goes back.
-                self._order = CoarseToFine(self.level_shapes_)
-                moments = empty_moments(self._order.shapes, given[0].device)
-            levels = self._order.sort(given)
-            add_batch(moments, levels)
-            # Channels last, as the kernels read them.
-            reservoir.add([level.permute(0, 2, 3, 1) for level in levels])
-        n_images = 0 if moments is None else moments.n_images
-        if moments is None or n_images < _MIN_IMAGES:
-            raise ValueError(
-                f"Found n_samples={n_images} image(s), but at least {_MIN_IMAGES} are needed: leaving one "
-                "out must leave a covariance."
-            )
-        if not np.isfinite(mean_variance(moments)):
-            raise ValueError(
-                "X has features that are NaN, infinite, or so large that their squares are infinite; the "
-                "Gaussians need finite variances."
-            )
-        if is_constant(moments):
-            raise ValueError(
-                "X holds the same image again and again: nothing is learned from it, and rounding alone "
-                "would decide on new images. Pass images that differ."
-            )
-        return moments, reservoir
+    def learn(
+        self, growth: PatchGrowth | None, size: tuple[int, int], ignored: NDArray[np.bool_] | None
+    ) -> Calibration:
+        """Take means and factors from what was accumulated; :meth:`calibrate` ends the fit.
 
-    def _factor(self, moments: Moments, reservoir: Reservoir) -> Tensor:
-        """Set means and whitening rows, and return squared leave-one-out distances, as the reservoir lies."""
-        images = [[level.permute(0, 3, 1, 2) for level in block] for block in reservoir.blocks()]
-        dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
-        try:
-            whitening, loo = factor_and_leave_one_out(moments, images, self.epsilon_, dtype)
-        except NotPositiveDefiniteError:
-            n_channels = sum(shape[0] for shape in self.level_shapes_)
-            raise ValueError(
-                f"epsilon={self.epsilon_:.3g} is too small: a covariance of {n_channels} channels from "
-                f"{moments.n_images} images has no Cholesky factor. Raise epsilon (the paper's is 0.01), or "
-                "pass epsilon='auto'."
-            ) from None
-        means = [
-            mean[moments.tree.cell_places(depth)].T.to(dtype).cpu().numpy().reshape(shape)
-            for depth, (mean, shape) in enumerate(zip(moments.means, self._order.shapes, strict=True))
-        ]
-        self.location_ = self._order.as_given(means)
-        self.whitening_ = [
-            part.cpu().numpy().reshape(*grid, -1)
-            for part, grid in zip(whitening, moments.tree.grids, strict=True)
-        ]
-        return loo
+        Between the two the caller lets go of the growth: what the scorer takes is laid out only after the
+        moments, which take twice as much, are gone.
+
+        Parameters
+        ----------
+        growth : PatchGrowth or None
+            None: no image came.
+        size : (int, int)
+            Height and width in pixels of the images.
+        ignored : ndarray of shape (height, width), bool, or None
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        refuse_what_teaches_nothing(growth)
+        assert growth is not None
+        self._take_shapes(growth, size, ignored)
+        self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments)
+        factored = factor_patches(growth, self.epsilon_)
+        self.location_, self.whitening_ = factored.location, factored.whitening
+        return factored.calibration
+
+    def calibrate(self, calibration: Calibration) -> Self:
+        """Turn leave-one-out distances into scores, and these into a threshold.
+
+        Parameters
+        ----------
+        calibration : Calibration
+            From :meth:`learn`.
+
+        Returns
+        -------
+        self
+        """
+        self.loo_indices_ = np.array(calibration.places)
+        self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
+        scores = self.image_scores(calibration.squared.sqrt_())
+        self.loo_scores_ = scores[calibration.order].cpu().numpy()
+        self._move_threshold(self.false_alarm_rate)
+        return self
+
+    def _take_shapes(
+        self, growth: PatchGrowth, size: tuple[int, int], ignored: NDArray[np.bool_] | None
+    ) -> None:
+        self.ignored_ = _check_ignored(ignored, size)
+        self.level_shapes_ = list(growth.shapes)
+        # Layers are sorted where they enter; only what users see by layer goes back.
+        self._order = CoarseToFine(self.level_shapes_)
+        self.image_size_ = size
+        self.n_features_in_ = sum(shape[0] for shape in self.level_shapes_)
+        self.sigma_ = float(self.sigma)
+        self.n_samples_seen_ = growth.n_images
 
     def _weighed_maps(self, distances: Tensor, ignored: NDArray[np.bool_]) -> Tensor:
         """Return maps in which what is to be ignored is 0, and adds nothing to what is around it."""
@@ -423,24 +419,6 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
         counted, share = weights_beside(ignored, scorer, distances)
         maps = scorer.maps(distances * counted) / share
         return maps.masked_fill_(_tensor(ignored).to(distances.device), 0)
-
-    def _resolve_epsilon(self, moments: Moments) -> float:
-        if self.epsilon != "auto":
-            return float(self.epsilon)
-        return _AUTO_EPSILON * mean_variance(moments)
-
-    def _warn_of_rounding(self, loo_squared: Tensor) -> None:
-        """Warn where 1 - b q = 1 / (1 + M^2 (N - 1) / (N (N - 2))) is too near to rounding."""
-        n = self.n_samples_seen_
-        remainder = 1 / (1 + float(loo_squared.max()) * (n - 1) / (n * (n - 2)))
-        if remainder < _SMALLEST_REMAINDER:
-            warnings.warn(
-                f"epsilon={self.epsilon_:.3g} is so small beside the variance of the features that "
-                "leave-one-out scores, and the threshold, lose digits to rounding. Raise epsilon, or pass "
-                "epsilon='auto'.",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def cpu_scorer(self) -> Scorer:
         """Return the Gaussians as tensors of float32 on the CPU, and the matrices that make maps."""
@@ -467,7 +445,7 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
 
     def _distances(self, X: FeaturePyramid | ArrayLike) -> Iterator[Tensor]:
         check_is_fitted(self)
-        for levels in self._chunks(self._check(X, reset=False)):
+        for _, levels in self._chunks(self._check(X, reset=False)):
             yield self.distances(levels)
 
     def _check(self, X: Any, *, reset: bool) -> FeaturePyramid:
@@ -482,12 +460,13 @@ class PatchGaussian(PyramidInputMixin, CalibratedDecisionMixin, Estimator):
             )
         return pyramid
 
-    def _chunks(self, pyramid: FeaturePyramid) -> Iterator[list[Tensor]]:
-        """Yield a few images at a time, on the device."""
+    def _chunks(self, pyramid: FeaturePyramid) -> Iterator[tuple[slice, list[Tensor]]]:
+        """Yield a few images at a time: which rows they are, and their features on the device."""
         device = resolve_device(self.device)
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
-            yield [_tensor(level[start : start + step]).to(device) for level in pyramid.levels]
+            rows = slice(start, start + step)
+            yield rows, [_tensor(level[rows]).to(device) for level in pyramid.levels]
 
 
 def weights_beside(

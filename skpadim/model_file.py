@@ -189,7 +189,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     Returns
     -------
     Model
-        Of its detector ``memory`` is None: scoring writes to no folder that a file names.
+        Of its detector ``memory`` and ``checkpoint`` are None: it writes to no folder that a file names.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
             card, thumbnails = _card_in(file, path), _thumbnails_in(file)
         detector = _load_skops(path)
     _refuse_no_detector(detector, path)
-    detector.set_params(memory=None)
+    detector.set_params(memory=None, checkpoint=None)
     if card is None:
         # When the detector was fitted, and by which versions, nobody wrote down.
         card = {name: value for name, value in describe(detector).items() if name not in _OF_THE_FIT}
@@ -281,11 +281,11 @@ def rate_in_force(detector: PaDiMDetector) -> float | None:
 
 
 def _bare(detector: PaDiMDetector) -> PaDiMDetector:
-    """Return a shallow copy without callbacks and memory, which are no part of what was learned."""
+    """Return a shallow copy without callbacks and folders, which are no part of what was learned."""
     import copy
 
     bare = copy.copy(detector).set_callbacks()
-    return bare.set_params(memory=None)
+    return bare.set_params(memory=None, checkpoint=None)
 
 
 def _import_skops() -> Any:

@@ -49,6 +49,8 @@ class Plan:
         What the photos that pass the network together may take of such tensors; None: all of a batch do.
     itemsize : int
         Bytes of a feature: 4, or 8 where the network computes in float64.
+    n_spare : int or None
+        Photos that a growing detector keeps beside the calibration sample; None: it does not grow.
     """
 
     shapes: tuple[Shape, ...]
@@ -59,6 +61,7 @@ class Plan:
     activation_bytes: int = 0
     at_a_time_bytes: int | None = None
     itemsize: int = 4
+    n_spare: int | None = None
 
     @property
     def n_channels(self) -> int:
@@ -139,7 +142,8 @@ def fit_bytes(plan: Plan) -> int:
     The peak is while batches come, with the moments, the calibration sample, and what a batch takes; or while
     factors are made, with moments, sample, whitening rows and leave-one-out distances, and what
     :func:`skpadim.kernels.leave_one_out.factor_and_leave_one_out` works with. When the scorer is laid out,
-    the moments, of which its rows are half, are gone.
+    the moments, of which its rows are half, are gone; not so of a detector that grows. A call of its
+    ``partial_fit`` takes as much beside what is carried already: it learns in a copy of that.
 
     Examples
     --------
@@ -149,11 +153,12 @@ def fit_bytes(plan: Plan) -> int:
     """
     sizes = _Sizes.of(plan.shapes)
     moments = _DOUBLE * (sum(sizes.rows) + sum(map(prod, zip(sizes.n_nodes, sizes.own, strict=True))))
-    n_kept = min(plan.n_images, plan.n_calibration)
+    n_kept = min(plan.n_images, plan.n_calibration + (plan.n_spare or 0))
     n_features = sum(map(prod, plan.shapes))
     sample = plan.itemsize * n_features * n_kept
     result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_kept * sizes.n_patches
-    return moments + sample + max(_batch_bytes(plan), result + _working_bytes(sizes, n_kept))
+    scorer = 0 if plan.n_spare is None else plan.itemsize * sum(sizes.rows)
+    return moments + sample + max(_batch_bytes(plan), result + max(_working_bytes(sizes, n_kept), scorer))
 
 
 def _batch_bytes(plan: Plan) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .base.devices import join_on_host
-from .camera import StatisticsSample
 from .images.arrays import Size
 from .images.collection import ImageBatch, Images
-from .images.copies import CopiesSeen, pixel_digests
+from .images.copies import pixel_digests
 from .images.statistics import STATISTICS, photo_statistics
 from .memory.recall import FeatureRecall
 from .memory.store import FeatureStore
@@ -37,7 +34,7 @@ class FeatureBatch(NamedTuple):
     original_sizes: list[Size]
     #: (n_images, 9), see :func:`skpadim.images.statistics.photo_statistics`; None unless asked for.
     statistics: NDArray[np.float64] | None
-    #: Digests, equal for equal images; none unless asked for.
+    #: Digests of eight bytes, equal for equal images; none unless asked for.
     contents: list[bytes]
 
 
@@ -90,9 +87,9 @@ class RecalledBatches:
         self._recall = FeatureRecall(images, store, measured, self._computed)
 
     def batches(
-        self, batch_size: int, channels: Sequence[NDArray[np.int64]] | None, *, measure: bool
+        self, batch_size: int, channels: Sequence[NDArray[np.int64]] | None, *, measure: bool, start: int = 0
     ) -> Iterator[FeatureBatch]:
-        """Yield the features of all images that can be read.
+        """Yield the features of all images from one on, as far as they can be read.
 
         Parameters
         ----------
@@ -101,10 +98,12 @@ class RecalledBatches:
             The channels to return of every layer. None: all.
         measure : bool
             As for :func:`computed_batches`.
+        start : int, default=0
+            The first image.
         """
-        kept = None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
-        for start in range(0, len(self._images), batch_size):
-            wanted = range(start, min(start + batch_size, len(self._images)))
+        kept = self._with_measured(channels)
+        for first in range(start, len(self._images), batch_size):
+            wanted = range(first, min(first + batch_size, len(self._images)))
             indices, levels = self._recall.levels(wanted, kept)
             if indices:
                 rows = levels.pop()[:, :, 0, 0].cpu().numpy()
@@ -113,57 +112,20 @@ class RecalledBatches:
                 sizes = [(round(height), round(width)) for height, width in statistics[:, _SIZES].tolist()]
                 yield FeatureBatch(indices, levels, sizes, statistics if measure else None, contents)
 
+    def levels(self, indices: Sequence[int], channels: Sequence[NDArray[np.int64]]) -> list[Tensor]:
+        """Return the features of some images, one tensor per layer."""
+        return self._recall.levels(indices, self._with_measured(channels))[1][:-1]
+
+    def _with_measured(self, channels: Sequence[NDArray[np.int64]] | None) -> list[NDArray[np.int64]] | None:
+        return None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
+
     def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
         for batch in self._compute(indices):
             assert batch.statistics is not None
             # Halves of digests are numbers that float64 holds exactly.
-            digests = [hashlib.sha256(content, usedforsecurity=False).digest() for content in batch.contents]
-            halves = [np.frombuffer(digest, np.uint32, count=_HALVES) for digest in digests]
+            halves = [np.frombuffer(content, np.uint32, count=_HALVES) for content in batch.contents]
             rows = torch.from_numpy(np.column_stack([batch.statistics, np.array(halves, dtype=np.float64)]))
             yield batch.indices, [*batch.levels, rows[:, :, None, None]]
-
-
-class ObservedStream:
-    """What a fit notices of photos while they pass: how they look, and which are copies.
-
-    Parameters
-    ----------
-    images : Images
-    batches : iterator of FeatureBatch
-        Of these images, measured.
-    seed : int
-    """
-
-    def __init__(self, images: Images, batches: Iterator[FeatureBatch], seed: int) -> None:
-        self._images = images
-        self._batches = batches
-        self._indices: list[int] = []
-        self._copies = CopiesSeen()
-        self._sample = StatisticsSample(seed)
-
-    def levels(self) -> Iterator[list[Tensor]]:
-        """Yield the features of every batch."""
-        for batch in self._batches:
-            self._indices.extend(batch.indices)
-            self._copies.add(batch.contents)
-            assert batch.statistics is not None
-            self._sample.add(batch.statistics)
-            yield batch.levels
-        self._images.warn_of_failures()
-
-    def warn_of_copies(self) -> None:
-        """Warn if images are exact copies of others."""
-        reason = self._copies.explain(lambda place: self._images.describe(self._indices[place]))
-        if reason is not None:
-            warnings.warn(reason, UserWarning, stacklevel=3)
-
-    def indices(self) -> NDArray[np.int64]:
-        """Return where in X the images are that were read, in the order of the stream."""
-        return np.array(self._indices, dtype=np.int64)
-
-    def statistics(self) -> NDArray[np.float64]:
-        """Return what a sample of the photos looks like, (n_photos, 9)."""
-        return self._sample.rows()
 
 
 def join_by_image(

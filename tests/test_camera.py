@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from PIL import Image, ImageFilter
 
-from skpadim import camera
-from skpadim.camera import LOOKED_AT, StatisticsSample, camera_ranges, check_photos, score_range
+from skpadim.camera import LOOKED_AT, camera_ranges, check_photos, score_range
 from skpadim.datasets import make_inspection_images
 from skpadim.images.collection import check_images
 from skpadim.images.statistics import STATISTICS, photo_statistics
@@ -227,22 +226,6 @@ def test_nan_is_outside():
     unknown = np.full((1, len(STATISTICS)), np.nan)
     (check,) = check_photos(unknown, camera_ranges(good))
     assert set(check.outside) == set(LOOKED_AT)
-
-
-def test_sample_is_uniform_and_does_not_depend_on_batches(monkeypatch):
-    monkeypatch.setattr(camera, "_N_KEPT", 20)
-    rows = np.arange(9.0 * 300).reshape(300, 9)
-    found = []
-    for size in (300, 7):
-        sample = StatisticsSample(seed=3)
-        for start in range(0, 300, size):
-            sample.add(rows[start : start + size])
-        found.append(sample.rows())
-    assert_array_equal(found[0], found[1])
-    assert found[0].shape == (20, 9)
-    assert set(found[0][:, 0]) < set(rows[:, 0])
-    assert (np.diff(found[0][:, 0]) > 0).all()
-    assert StatisticsSample(seed=0).rows().shape == (0, 9)
 
 
 @pytest.mark.parametrize(

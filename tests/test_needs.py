@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skpadim import PatchGaussian
+from skpadim import FeaturePyramid, PatchGaussian
 from skpadim.kernels.moments import empty_moments
 from skpadim.needs import Plan, check_room, fit_bytes
 
@@ -83,6 +84,23 @@ def test_need_against_the_profiler(shapes, n_images):
         PatchGaussian(device="cpu").fit_stream(iter(batches), size)
     # Batches were there before, and no network gives them.
     assert_allclose(fit_bytes(Plan(shapes, size, n_images, batch_size=1)), _peak_bytes(profile), rtol=0.2)
+
+
+@pytest.mark.parametrize(("shapes", "n_images"), [(((30, 32, 32), (50, 16, 16)), 64), (((96, 16, 16),), 128)])
+def test_need_of_growing_against_the_profiler(shapes, n_images):
+    """What is carried stays while factors are made and laid out."""
+    rng = np.random.default_rng(0)
+    X = FeaturePyramid([rng.normal(size=(n_images, *shape)).astype(np.float32) for shape in shapes])
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
+        PatchGaussian(device="cpu").partial_fit(X).threshold()
+    plan = Plan(shapes, X.image_size, n_images, batch_size=1, n_spare=12)
+    assert_allclose(fit_bytes(plan), _peak_bytes(profile), rtol=0.2)
+
+
+def test_growing_needs_more():
+    plan = Plan(SHAPES, (224, 224), n_images=600)
+    per_photo = 4 * sum(c * h * w for c, h, w in SHAPES)
+    assert fit_bytes(replace(plan, n_spare=12)) - fit_bytes(plan) >= 12 * per_photo
 
 
 def _peak_bytes(profile):

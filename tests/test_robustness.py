@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skpadim import PaDiMDetector, PatchGaussian
+from skpadim.growth.growth import Growth
 from skpadim.images import decoding
 
 SIDE = 24
@@ -298,16 +299,11 @@ def in_a_callback(detector, _patch):
 
 def beside_the_network(_detector, patch):
     """Interrupt who takes the batches, while the next ones are being decoded."""
-
-    def take_one(_gaussian, batches):
-        next(iter(batches))
-        press()
-
-    patch.setattr(PatchGaussian, "_accumulate", take_one)
+    patch.setattr(Growth, "add", press)
 
 
 def after_the_last_photo(_detector, patch):
-    patch.setattr(PatchGaussian, "_factor", press)
+    patch.setattr("skpadim.gaussian.factor_patches", press)
 
 
 PLACES = [

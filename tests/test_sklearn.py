@@ -71,6 +71,9 @@ class DetectorOfRows(_RowsAsImages, PaDiMDetector):
     def fit(self, X, y=None):
         return super().fit(self._as_images(X, reset=True))
 
+    def partial_fit(self, X, y=None):
+        return super().partial_fit(self._as_images(X, reset=not hasattr(self, "n_features_in_")))
+
     def _images(self, X):
         from sklearn.utils.validation import check_is_fitted
 
@@ -106,7 +109,12 @@ class FeaturesOfRows(_RowsAsImages, CNNFeatureTransformer):
         RandomChannelSelector(n_channels=1),
         DetectorOfRows(),
         FeaturesOfRows(),
-    ]
+    ],
+    expected_failed_checks=lambda estimator: (
+        {"check_fit_score_takes_y": "partial_fit after fit, which keeps nothing to go on from, is refused"}
+        if hasattr(estimator, "partial_fit")
+        else {}
+    ),
 )
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

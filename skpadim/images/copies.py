@@ -7,7 +7,7 @@ and so does the threshold. Copies are therefore a group, to be left out together
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def pixel_digests(pixels: torch.Tensor) -> list[bytes]:
     Returns
     -------
     list of bytes
+        Eight of each image.
 
     Examples
     --------
@@ -41,12 +42,14 @@ def pixel_digests(pixels: torch.Tensor) -> list[bytes]:
     images: list[NDArray[Any]] = [*pixels.permute(0, 2, 3, 1).contiguous().numpy()]
     if pixels.is_floating_point():
         images = [_as_bytes(image) for image in images]
+    return [_digest(image) for image in images]
+
+
+def _digest(image: NDArray[Any]) -> bytes:
+    content = hashlib.sha256(image.reshape(-1).view(np.uint8).data, usedforsecurity=False).digest()
     # The same bytes in another shape are another image.
-    return [
-        hashlib.sha256(image.reshape(-1).view(np.uint8).data, usedforsecurity=False).digest()
-        + repr(image.shape).encode()
-        for image in images
-    ]
+    of_shape = hashlib.sha256(content + repr(image.shape).encode(), usedforsecurity=False)
+    return of_shape.digest()[:_BYTES_KEPT]
 
 
 def _as_bytes(image: NDArray[np.float32]) -> NDArray[Any]:
@@ -61,54 +64,61 @@ def _is_of_bytes(shares: NDArray[np.float32]) -> bool:
     return np.array_equal(np.rint(shares * _LARGEST_BYTE) / _LARGEST_BYTE, shares)
 
 
-class CopiesSeen:
-    """Which images of a stream are exact copies of earlier ones; eight bytes are kept of each.
+def copy_groups(digests: NDArray[np.uint64], since: int = 0) -> NDArray[np.intp]:
+    """Return for each image, from the ``since``-th on, where the first one is that is the same.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (n_images,)
+        See :func:`as_numbers`.
+    since : int, default=0
+
+    Returns
+    -------
+    ndarray of shape (n_images - since,)
+        Its own place, if nothing before it is the same.
 
     Examples
     --------
-    >>> seen = CopiesSeen()
-    >>> seen.add([b"screw 001", b"screw 002"])
-    >>> seen.add([b"screw 001"])
-    >>> seen.groups()
+    >>> copy_groups(np.array([7, 9, 7], dtype=np.uint64))
     array([0, 1, 0])
     """
+    # Only the new ones are sorted: looking at the old ones costs next to nothing, however many there are.
+    values, first, group = np.unique(digests[since:], return_index=True, return_inverse=True)
+    first = first + since
+    if since and len(values):
+        old = digests[:since]
+        at = np.searchsorted(values, old).clip(max=len(values) - 1)
+        same = np.flatnonzero(values[at] == old)[::-1]
+        first[at[same]] = same  # of several the first, which is written last
+    return first[group]
 
-    def __init__(self) -> None:
-        self._kept = bytearray()
 
-    def add(self, digests: Iterable[bytes]) -> None:
-        """Take in the digests of further images, in order."""
-        for digest in digests:
-            self._kept += hashlib.sha256(digest, usedforsecurity=False).digest()[:_BYTES_KEPT]
+def as_numbers(digests: Sequence[bytes]) -> NDArray[np.uint64]:
+    """Return digests of eight bytes as numbers."""
+    return np.frombuffer(b"".join(digests), dtype="<u8")
 
-    def groups(self) -> NDArray[np.intp]:
-        """Return for each image the place in the stream of the first one that is the same.
 
-        Returns
-        -------
-        ndarray of shape (n_images,)
-            Its own place, if nothing before it is.
-        """
-        kept = np.frombuffer(bytes(self._kept), dtype=f"V{_BYTES_KEPT}").view(np.uint64)
-        _, first, group = np.unique(kept, return_index=True, return_inverse=True)
-        return first[group]
+def explain_copies(digests: NDArray[np.uint64], describe: Callable[[int], str], since: int = 0) -> str | None:
+    """Say how many images are copies, what that does, and the way out; None if none is.
 
-    def explain(self, describe: Callable[[int], str]) -> str | None:
-        """Say how many images are copies, what that does, and the way out; None if none is.
-
-        Parameters
-        ----------
-        describe : callable
-            Names an image in a message by its place in the stream.
-        """
-        groups = self.groups()
-        copies = np.flatnonzero(groups != np.arange(len(groups)))
-        if not len(copies):
-            return None
-        copy, original = int(copies[0]), int(groups[copies[0]])
-        return (
-            f"{len(copies)} of {len(groups)} images in X are exact copies of others, the first: "
-            f"{describe(copy)} of {describe(original)}. An image whose copy stays in the fit has too low a "
-            "leave-one-out score: the threshold comes out too low, and more good images are called anomalies "
-            "than false_alarm_rate says. Pass each image once."
-        )
+    Parameters
+    ----------
+    digests : ndarray of shape (n_images,)
+        See :func:`as_numbers`.
+    describe : callable
+        Names an image in a message by its place.
+    since : int, default=0
+        Images from here on are looked at, and may be copies of any.
+    """
+    groups = copy_groups(digests, since)
+    copies = np.flatnonzero(groups != np.arange(since, len(digests)))
+    if not len(copies):
+        return None
+    copy, original = int(copies[0]), int(groups[copies[0]])
+    return (
+        f"{len(copies)} of {len(groups)} images in X are exact copies of others, the first: "
+        f"{describe(since + copy)} of {describe(original)}. An image whose copy stays in the fit has too low "
+        "a leave-one-out score: the threshold comes out too low, and more good images are called anomalies "
+        "than false_alarm_rate says. Pass each image once."
+    )

@@ -29,6 +29,11 @@ def test_moments_of_any_batches_and_order_equal_numpy(shapes, n_images, cuts, of
     for part in np.split(order, sorted({cut for cut in cuts if cut < n_images})):
         moments.add_batch(collected, [level[part] for level in levels])
 
+    assert_equal_numpy(collected, levels, offset)
+
+
+def assert_equal_numpy(collected, levels, offset):
+    n_images = len(levels[0])
     assert collected.n_images == n_images
     tree = collected.tree
     for depth, (mean, level) in enumerate(zip(collected.means, levels, strict=True)):
@@ -59,3 +64,53 @@ def test_moments_do_not_depend_on_the_bands(band_bytes, monkeypatch):
     for part, expected in zip(moments_of(levels).comoments, whole.comoments, strict=True):
         assert_allclose(part.cross, expected.cross, rtol=1e-12, atol=1e-12)
         assert_allclose(part.own, expected.own, rtol=1e-12, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(small_levels, st.integers(2, 9), st.integers(0, 9), st.sampled_from([0.0, 1e4]), st.integers(0, 2**16))
+@example([(2, 3, 3), (1, 7, 7), (3, 7, 7)], 5, 0, 1e4, 0)
+@example([(2, 3, 3), (1, 7, 7), (3, 7, 7)], 5, 5, 1e4, 0)
+def test_merged_parts_equal_numpy(shapes, n_images, cut, offset, seed):
+    levels = levels_of(seed, n_images, shapes, offset)
+    merged, other = (moments.empty_moments(shapes, torch.device("cpu")) for _ in range(2))
+    for part, rows in ((merged, slice(cut)), (other, slice(cut, None))):
+        if len(levels[0][rows]):
+            moments.add_batch(part, [level[rows] for level in levels])
+    kept = moments.copy_of(other)
+    moments.merge(merged, other)
+    assert_equal_numpy(merged, levels, offset)
+    for before, after in zip(kept.comoments, other.comoments, strict=True):
+        assert torch.equal(before.own, after.own) and torch.equal(before.cross, after.cross)
+
+
+@settings(deadline=None, max_examples=40)
+@given(small_levels, st.integers(3, 9), st.integers(1, 5), st.sampled_from([0.0, 1e4]), st.integers(0, 2**16))
+@example([(2, 3, 3), (1, 7, 7), (3, 7, 7)], 5, 3, 1e4, 0)
+def test_what_is_left_equals_numpy(shapes, n_left, n_gone, offset, seed):
+    levels = levels_of(seed, n_left + n_gone, shapes, offset)
+    collected = moments_of(levels)
+    moments.take_out(collected, [level[n_left:] for level in levels])
+    assert_equal_numpy(collected, [level[:n_left] for level in levels], offset)
+
+
+def test_merged_moments_of_a_large_mean_keep_a_small_variance():
+    features = np.random.default_rng(0).normal(1e8, 1.0, size=(200, 2, 1, 1))
+    merged = moments.empty_moments([(2, 1, 1)], torch.device("cpu"))
+    for part in np.array_split(features, 13):
+        moments.merge(merged, moments_of([torch.from_numpy(part)]))
+    found = merged.comoments[0].own[0] / 199
+    assert_allclose(found, np.cov((features[:, :, 0, 0] - 1e8).T), rtol=1e-5)
+
+
+def test_total_variation_is_the_trace_of_every_patch():
+    levels = levels_of(0, 6, [(2, 4, 3), (3, 5, 7), (2, 9, 8)])
+    expected = np.trace(covariances(embedding_of(levels)), axis1=2, axis2=3) * 5
+    assert_allclose(moments.total_variation(moments_of(levels)), expected.ravel(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_what_is_not_finite_is_told(bad):
+    levels = levels_of(0, 6, [(2, 4, 3), (3, 5, 7)])
+    assert moments.are_finite(moments_of(levels))
+    levels[1][2, 1, 3, 4] = bad
+    assert not moments.are_finite(moments_of(levels))
