@@ -15,14 +15,17 @@ def export_model(
     """Write a model as ONNX or in OpenVINO's format, by the ending of the file, and say so."""
     if output.suffix not in (".onnx", ".xml"):
         raise ValueError(f"--output={str(output)!r} must end in .onnx, or in .xml for OpenVINO's format.")
-    size = None if photo_size is None else _size(photo_size)
+    given = None if photo_size is None else _size(photo_size)
     from ..export import to_onnx, to_openvino
     from .photos import find_training_photos
 
     write = to_onnx if output.suffix == ".onnx" else to_openvino
     good = None if photos is None else find_training_photos(photos)
-    path = write(model.detector, output, photo_size=size, precision=precision, photos=good)
-    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, compared with the model on four drawn photos.")
+    path = write(model.detector, output, photo_size=given, precision=precision, photos=good)
+    # Weights lie beside an .xml, and beside an .onnx that would be larger than 2 GB.
+    weights = path.with_name(f"{path.name}.data") if path.suffix == ".onnx" else path.with_suffix(".bin")
+    size = sum(file.stat().st_size for file in (path, weights) if file.exists())
+    say(f"{path}: {size / 1e6:.1f} MB, compared with the model on four drawn photos.")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -27,6 +27,13 @@ def test_a_model_becomes_a_file_that_decides(model_path, model, tmp_path):
     assert said["threshold"] == -model.detector.offset_ and len(said["digest"]) == 64
 
 
+def test_the_size_is_of_all_files(model_path, tmp_path):
+    pytest.importorskip("openvino")
+    told = " ".join(run("export", model_path, "-o", tmp_path / "line3.xml").stderr.split())
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert f"{size / 1e6:.1f} MB" in told
+
+
 def test_in_half_precision(model_path, drawn, tmp_path):
     out = tmp_path / "half.onnx"
     run("export", model_path, "-o", out, "--precision", "float16", "--photos", drawn)
