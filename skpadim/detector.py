@@ -90,8 +90,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Leave-one-out scores are computed for this many training images at most, drawn at random.
     batch_size : int, default=32
         Images that are decoded and learned from at a time. Results depend on it to float32 rounding only.
-    n_jobs : int or None, default=None
+    n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
+    n_jobs : int or None, default=None
+        Jobs that share the photos of a fit or a score, over joblib's active backend: processes here, or
+        workers elsewhere. None: 1, unless in a ``joblib.parallel_config`` context. -1: all processors.
     device : str or None, default=None
         A torch device. None: the first GPU, or the CPU without one.
     precision : {"float32", "tf32", "bfloat16"} or None, default=None
@@ -161,6 +164,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         "on_error": [StrOptions({"raise", "skip"})],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
     }
 
     _rebuilt = ("_growing",)
@@ -183,6 +187,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         false_alarm_rate: float = 0.05,
         n_calibration: int = 500,
         batch_size: int = 32,
+        n_decoders: int | None = None,
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
@@ -207,6 +212,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.false_alarm_rate = false_alarm_rate
         self.n_calibration = n_calibration
         self.batch_size = batch_size
+        self.n_decoders = n_decoders
         self.n_jobs = n_jobs
         self.device = device
         self.precision = precision
@@ -262,6 +268,9 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse steps of other types, which are no fitted detector's."""
+        if "n_decoders" not in state and "n_jobs" in state:
+            # Earlier versions called the threads that decode so, and had no other jobs.
+            state = {**state, "n_decoders": state["n_jobs"], "n_jobs": None}
         super().__setstate__(state)
         if not hasattr(self, "pipeline_"):
             return
@@ -285,7 +294,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             value_range=self.value_range,
             ignore=self.ignore,
             batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
+            n_decoders=self.n_decoders,
             device=self.device,
             precision=self.precision,
             engine=self.engine,
@@ -503,7 +512,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         check_is_fitted(self)
         features, channels, gaussian = self.pipeline_.named_steps.values()
         # What decides no result may be changed after the fit.
-        features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
+        features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
         return features, channels, gaussian
 
     def _check_room(self, steps: Steps, n_images: int, n_spare: int | None = None) -> None:

@@ -46,6 +46,7 @@ FREE = {
     "device",
     "false_alarm_rate",
     "memory",
+    "n_decoders",
     "n_jobs",
     "on_error",
 }
@@ -177,7 +178,7 @@ class GrowingDetector(GrowingEstimator):
 
     def _refresh(self: Any, steps: Steps) -> None:
         """Take parameters that decide no result, which may have changed."""
-        steps.features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
+        steps.features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
 
     @rolls_back
     def _resume(self: Any, load: Callable[[torch.device], Growth]) -> None:

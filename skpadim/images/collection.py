@@ -95,7 +95,7 @@ def check_images(
     Examples
     --------
     >>> images = check_images(np.zeros((5, 32, 48), dtype=np.uint8))
-    >>> [batch.pixels.shape for batch in images.batches(3, (16, 16), None, n_jobs=1)]
+    >>> [batch.pixels.shape for batch in images.batches(3, (16, 16), None, n_threads=1)]
     [torch.Size([3, 3, 16, 16]), torch.Size([2, 3, 16, 16])]
     """
     if on_error not in ("raise", "skip"):
@@ -251,7 +251,7 @@ class Images:
         batch_size: int,
         image_size: Size,
         crop_size: Size | None,
-        n_jobs: int,
+        n_threads: int,
         only: Sequence[int] | None = None,
         interpolation: str = "bilinear",
     ) -> Iterator[ImageBatch]:
@@ -269,7 +269,7 @@ class Images:
             Height and width to resize to, in pixels; the aspect ratio is not kept.
         crop_size : (int, int) or None
             Height and width to keep around the centre after resizing; see `centre_window`.
-        n_jobs : int
+        n_threads : int
             Number of decoding threads, at least 1.
         only : sequence of int, optional
             The images to yield. Default: all.
@@ -310,7 +310,7 @@ class Images:
             return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width)
 
         if isinstance(self._source, list) and not all(map(is_array, self._source)):
-            loaded = map_ahead(load, indices, max(batch_size, n_jobs), n_jobs)
+            loaded = map_ahead(load, indices, max(batch_size, n_threads), n_threads)
         else:
             loaded = (load(index) for index in indices)
         with closing(loaded):
