@@ -17,26 +17,28 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from .base.available import available_bytes
 from .base.callbacks import CallbackSupportMixin, with_callbacks
-from .base.checks import warn_of_defective
 from .base.devices import resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
 from .camera import PhotoCheck, PhotoChecker
 from .channels import RandomChannelSelector
-from .coordinates import PhotoFrame
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
 from .growth.on_demand import drop_carried
+from .growth.seeing import see
+from .images.arriving import ArrivingImages
 from .images.collection import Images
 from .images.scales import ValueRange
-from .inspection import Inspection, Inspections, Request, inspect_photos
+from .inspection import Inspection, Inspections, Request
+from .judging import Judge
 from .needs import check_room
+from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
 # How many good photos may look unusual, unless said otherwise.
@@ -253,12 +255,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             If y, +1 good and -1 defective, says that defective images are among them.
         """
         steps = self._make_steps()
-        images = steps.features.images(X, min_images=3, on_error=self.on_error)
-        warn_of_defective(y, len(images))
-        self._fit_network(steps, images)
-        self._check_room(steps, len(images))
+        images = self._given(steps, X, y, min_images=3)
+        self._fit_network(steps)
+        self._check_room(steps, images)
         growth = new_growth(steps)
-        checkpoints = self._see(steps, growth, images, X)
+        checkpoints = see(self, steps, growth, images, X)
         drop_carried(self)
         self.skipped_ = dict(growth.skipped)
         self._learn(steps, growth, keep=False)
@@ -325,9 +326,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         ndarray of shape (n_images,)
             Higher = more normal.
         """
-        gaussian = self._fitted_steps()[2]
         images = self._images(X)
-        scores = ((indices, gaussian.image_scores(d)) for indices, d in self._distances(images))
+        scores = self._judge().values_by(self._n_jobs(), images, "image_scores")
         return -join_by_image(images, scores, (), np.nan)
 
     def anomaly_map(
@@ -356,7 +356,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 found.map for found in self._inspected(images, Request(maps=True, original_size=True))
             ]
             return at_size
-        maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
+        maps = self._judge().values_by(self._n_jobs(), images, "maps")
         return join_by_image(images, maps, gaussian.image_size_, np.nan)
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
@@ -384,7 +384,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 found.mask for found in self._inspected(images, Request(masks=True, original_size=True))
             ]
             return at_size
-        marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
+        marks = self._judge().values_by(self._n_jobs(), images, "mark")
         return join_by_image(images, marks, gaussian.image_size_, False)
 
     def inspect(
@@ -515,8 +515,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
         return features, channels, gaussian
 
-    def _check_room(self, steps: Steps, n_images: int, n_spare: int | None = None) -> None:
+    def _check_room(
+        self, steps: Steps, images: Images | ArrivingImages, n_before: int = 0, n_spare: int | None = None
+    ) -> None:
         """Refuse a fit, before the first photo, for which there surely is too little memory."""
+        n_images = n_before + (len(images) if isinstance(images, Images) else self.n_calibration)
         device = resolve_device(self.device)
         check_room(
             steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare),
@@ -529,18 +532,16 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     def _images(self, X: Any) -> Images:
         return self._fitted_steps()[0].images(X, on_error=self.on_error)
 
-    def _distances(self, images: Images) -> Iterator[tuple[Sequence[int], Tensor]]:
-        """Yield which images are in a batch, and their distances, on the device."""
+    def _judge(self) -> Judge:
         features, _, gaussian = self._fitted_steps()
-        for batch in features.stream(images, self._kept_channels()):
-            yield batch.indices, gaussian.distances(batch.levels)
+        return Judge(features, self._kept_channels(), gaussian)
+
+    def _n_jobs(self) -> int:
+        return jobs_at_hand(self.n_jobs)
 
     def _inspected(self, images: Images, request: Request) -> Iterator[Inspection]:
         """Yield what is found of each image, in one pass."""
-        features, _, gaussian = self._fitted_steps()
-        batches = features.stream(images, self._kept_channels(), measure=request.check is not None)
-        frame = PhotoFrame(features.resized_size_, features.input_size_)
-        return inspect_photos(images, batches, gaussian, frame, request)
+        return self._judge().inspections_by(self._n_jobs(), images, request)
 
     def _photo_checker(self, false_alarm_rate: float) -> PhotoChecker:
         check_is_fitted(self)

@@ -8,7 +8,6 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from .decoding import decode, quote
 from .digests import digest, file_digest
 from .extras import formats_installed
 from .inputs import Array, as_collection, check_item, check_stack, is_array, is_path
-from .resizing import centre_window, check_interpolation, crop_as_rgb, resize
 from .loader import PhotoLoader
-from .notes import Notes
+from .notes import NoteTaker
+from .resizing import centre_window, check_interpolation, crop_as_rgb, resize
 from .scales import Raster, ValueRange, check_value_range, scale
 from .threads import map_ahead
 
@@ -111,7 +110,7 @@ def check_images(
     return images
 
 
-class Images:
+class Images(NoteTaker):
     """A collection of images of any supported kind, read in batches; made by `check_images`.
 
     Attributes
@@ -119,7 +118,7 @@ class Images:
     first : int
         The index in X of the first image, where these are a part of X.
     notes : Notes
-        What was noticed of images that were read.
+        What was noticed of images that were read; ``failures`` are part of them.
     """
 
     def __init__(
@@ -130,23 +129,15 @@ class Images:
         skip_failures: bool = False,
         first: int = 0,
     ) -> None:
+        super().__init__(value_range, skip_failures=skip_failures)
         self._source = source
-        self._value_range = value_range
-        self._skip_failures = skip_failures
         self._stack_size: Size | None = None
-        self._warns = True
         self.first = first
-        self.notes = Notes()
         if isinstance(source, list):
             for index, item in enumerate(source):
                 check_item(item, f"X[{first + index}]", is_stated=self._is_stated)
         elif len(source) and not isinstance(source, PhotoLoader):
             self._stack_size = check_stack(source, is_stated=self._is_stated)
-
-    @property
-    def failures(self) -> dict[int, str]:
-        """With ``on_error="skip"``, what was wrong with images that batches came without, by their index."""
-        return self.notes.failures
 
     def part(self, start: int, stop: int) -> Images:
         """Return some of the images, to be read elsewhere: it takes notes and does not warn.
@@ -160,18 +151,33 @@ class Images:
         Images
             Its indices count from ``start``; messages name images as these do.
         """
+        source: Any = self._source[start:stop]
+        # A view of a tensor would take all of the tensor along.
+        if isinstance(source, list):
+            source = [item.cpu().clone() if isinstance(item, torch.Tensor) else item for item in source]
+        elif isinstance(source, torch.Tensor):
+            source = source.cpu().clone()
         some = Images(
-            self._source[start:stop],
+            source,
             self._value_range,
             skip_failures=self._skip_failures,
             first=self.first + start,
         )
-        some._warns = False
+        some.keep_silent()
         return some
+
+    def parts(self, size: int, start: int = 0) -> Iterator[Images]:
+        """Yield parts of so many images, from one on, in order; see ``part``."""
+        return (self.part(first, min(first + size, len(self))) for first in range(start, len(self), size))
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._source)
+
+    @property
+    def n_given(self) -> int:
+        """The number of images."""
+        return len(self)
 
     def describe(self, index: int) -> str:
         """Name an image in a message: ``X[3] ('good/003.png')`` if it is a file, else ``X[3]``."""
@@ -252,26 +258,6 @@ class Images:
                     raise
                 self.failures[index] = str(error)
         return found
-
-    def warn_of_failures(self) -> None:
-        """Warn how many images were skipped, if any were, and name the first."""
-        if self.failures:
-            first = min(self.failures)
-            warnings.warn(
-                f"{len(self.failures)} of {len(self)} images in X could not be read and are skipped, the "
-                f"first: {self.failures[first]}",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def warn_of_range(self) -> None:
-        """Warn if what was read so far uses little of its range of values, or goes far beyond."""
-        reasons = [self.notes.range_seen.explain()]
-        if not self._is_stated:
-            reasons.append(self.notes.explain_mixture())
-        for reason in reasons:
-            if reason is not None:
-                warnings.warn(reason, UserWarning, stacklevel=3)
 
     def batches(
         self,
@@ -359,17 +345,6 @@ class Images:
             else:
                 batch.append((index, result))
         return batch
-
-    def warn_of_lost_bits(self) -> None:
-        """Warn, once, if of any image the reader at hand had to leave out bits."""
-        if self.notes.lost is not None and self._warns:
-            self._warns = False
-            warnings.warn(self.notes.lost, UserWarning, stacklevel=3)
-
-    @property
-    def _is_stated(self) -> bool:
-        """Whether it is stated which values are black and white."""
-        return self._value_range != "auto"
 
     def _wants_decoding(self) -> bool:
         if isinstance(self._source, list):
