@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def measure(X) -> np.ndarray:
-    batches = check_images(X).batches(32, (SIZE, SIZE), None, n_jobs=1)
+    batches = check_images(X).batches(32, (SIZE, SIZE), None, n_threads=1)
     return np.concatenate([photo_statistics(batch.pixels, batch.original_sizes) for batch in batches])
 
 

@@ -151,12 +151,12 @@ def from_files(photos: NDArray[np.uint8], device: str, threads: Sequence[int]) -
     rows = []
     with TemporaryDirectory() as folder:
         written = [write_files(photos, Path(folder), kind, side) for kind, side in FILES.items()]
-        for n_jobs in threads:
-            fitted.set_params(n_jobs=n_jobs)
+        for n_decoders in threads:
+            fitted.set_params(n_decoders=n_decoders)
             calls = [partial(fitted.score_samples, paths) for paths in written]
             rates = [N_FILES / seconds for seconds in interleaved(*calls, repeats=3)]
-            rows.append([str(n_jobs), *(f"{rate:,.0f}" for rate in rates)])
-    return table(["n_jobs", *(f"{kind}, {side} px" for kind, side in FILES.items())], rows)
+            rows.append([str(n_decoders), *(f"{rate:,.0f}" for rate in rates)])
+    return table(["n_decoders", *(f"{kind}, {side} px" for kind, side in FILES.items())], rows)
 
 
 def write_files(photos: NDArray[np.uint8], folder: Path, kind: str, side: int) -> list[Path]:

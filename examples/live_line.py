@@ -45,7 +45,7 @@ def learn(file: Path) -> None:
 def watch(detectors: dict[str, PaDiMDetector]) -> None:
     """Judge what the cameras deliver, and print what happened."""
     for camera, detector in detectors.items():
-        detector.set_params(n_jobs=1)  # arrays need no threads that decode files
+        detector.set_params(n_decoders=1)  # arrays need no threads that decode files
         start = time.perf_counter()
         for _ in range(3):
             detector.inspect([np.zeros((SIZE, SIZE, 3), dtype=np.uint8)])

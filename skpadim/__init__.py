@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .features import CNNFeatureTransformer
     from .gaussian import PatchGaussian
     from .growth.merging import merge
+    from .images.loader import PhotoLoader
     from .plotting import AnomalyMapDisplay, ScoreDisplay
     from .projections import PCAChannelReducer, SemiOrthogonalProjection
     from .pyramid import FeaturePyramid
@@ -28,6 +29,7 @@ __all__ = [
     "PCAChannelReducer",
     "PaDiMDetector",
     "PatchGaussian",
+    "PhotoLoader",
     "RandomChannelSelector",
     "ScoreDisplay",
     "SemiOrthogonalProjection",
@@ -41,6 +43,7 @@ _ROOMS = {
     "PCAChannelReducer": "projections",
     "PaDiMDetector": "detector",
     "PatchGaussian": "gaussian",
+    "PhotoLoader": "images.loader",
     "RandomChannelSelector": "channels",
     "ScoreDisplay": "plotting",
     "SemiOrthogonalProjection": "projections",

@@ -17,26 +17,28 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from .base.available import available_bytes
 from .base.callbacks import CallbackSupportMixin, with_callbacks
-from .base.checks import warn_of_defective
 from .base.devices import resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
 from .camera import PhotoCheck, PhotoChecker
 from .channels import RandomChannelSelector
-from .coordinates import PhotoFrame
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
 from .growth.on_demand import drop_carried
+from .growth.seeing import see
+from .images.arriving import ArrivingImages
 from .images.collection import Images
 from .images.scales import ValueRange
-from .inspection import Inspection, Inspections, Request, inspect_photos
+from .inspection import Inspection, Inspections, Request
+from .judging import Judge
 from .needs import check_room
+from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
 # How many good photos may look unusual, unless said otherwise.
@@ -90,8 +92,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Leave-one-out scores are computed for this many training images at most, drawn at random.
     batch_size : int, default=32
         Images that are decoded and learned from at a time. Results depend on it to float32 rounding only.
-    n_jobs : int or None, default=None
+    n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
+    n_jobs : int or None, default=None
+        Jobs that share the photos of a fit or a score, over joblib's active backend: processes here, or
+        workers elsewhere. None: 1, unless in a ``joblib.parallel_config`` context. -1: all processors.
     device : str or None, default=None
         A torch device. None: the first GPU, or the CPU without one.
     precision : {"float32", "tf32", "bfloat16"} or None, default=None
@@ -161,6 +166,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         "on_error": [StrOptions({"raise", "skip"})],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_every": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
     }
 
     _rebuilt = ("_growing",)
@@ -183,6 +189,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         false_alarm_rate: float = 0.05,
         n_calibration: int = 500,
         batch_size: int = 32,
+        n_decoders: int | None = None,
         n_jobs: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
@@ -207,6 +214,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.false_alarm_rate = false_alarm_rate
         self.n_calibration = n_calibration
         self.batch_size = batch_size
+        self.n_decoders = n_decoders
         self.n_jobs = n_jobs
         self.device = device
         self.precision = precision
@@ -247,12 +255,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             If y, +1 good and -1 defective, says that defective images are among them.
         """
         steps = self._make_steps()
-        images = steps.features.images(X, min_images=3, on_error=self.on_error)
-        warn_of_defective(y, len(images))
-        self._fit_network(steps, images)
-        self._check_room(steps, len(images))
+        images = self._given(steps, X, y, min_images=3)
+        self._fit_network(steps)
+        self._check_room(steps, images)
         growth = new_growth(steps)
-        checkpoints = self._see(steps, growth, images, X)
+        checkpoints = see(self, steps, growth, images, X)
         drop_carried(self)
         self.skipped_ = dict(growth.skipped)
         self._learn(steps, growth, keep=False)
@@ -262,6 +269,9 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse steps of other types, which are no fitted detector's."""
+        if "n_decoders" not in state and "n_jobs" in state:
+            # Earlier versions called the threads that decode so, and had no other jobs.
+            state = {**state, "n_decoders": state["n_jobs"], "n_jobs": None}
         super().__setstate__(state)
         if not hasattr(self, "pipeline_"):
             return
@@ -285,7 +295,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             value_range=self.value_range,
             ignore=self.ignore,
             batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
+            n_decoders=self.n_decoders,
             device=self.device,
             precision=self.precision,
             engine=self.engine,
@@ -316,9 +326,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         ndarray of shape (n_images,)
             Higher = more normal.
         """
-        gaussian = self._fitted_steps()[2]
         images = self._images(X)
-        scores = ((indices, gaussian.image_scores(d)) for indices, d in self._distances(images))
+        scores = self._judge().values_by(self._n_jobs(), images, "image_scores")
         return -join_by_image(images, scores, (), np.nan)
 
     def anomaly_map(
@@ -347,7 +356,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 found.map for found in self._inspected(images, Request(maps=True, original_size=True))
             ]
             return at_size
-        maps = ((indices, gaussian.maps(d)) for indices, d in self._distances(images))
+        maps = self._judge().values_by(self._n_jobs(), images, "maps")
         return join_by_image(images, maps, gaussian.image_size_, np.nan)
 
     def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
@@ -375,7 +384,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 found.mask for found in self._inspected(images, Request(masks=True, original_size=True))
             ]
             return at_size
-        marks = ((indices, gaussian.mark(d)) for indices, d in self._distances(images))
+        marks = self._judge().values_by(self._n_jobs(), images, "mark")
         return join_by_image(images, marks, gaussian.image_size_, False)
 
     def inspect(
@@ -503,11 +512,14 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         check_is_fitted(self)
         features, channels, gaussian = self.pipeline_.named_steps.values()
         # What decides no result may be changed after the fit.
-        features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
+        features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
         return features, channels, gaussian
 
-    def _check_room(self, steps: Steps, n_images: int, n_spare: int | None = None) -> None:
+    def _check_room(
+        self, steps: Steps, images: Images | ArrivingImages, n_before: int = 0, n_spare: int | None = None
+    ) -> None:
         """Refuse a fit, before the first photo, for which there surely is too little memory."""
+        n_images = n_before + (len(images) if isinstance(images, Images) else self.n_calibration)
         device = resolve_device(self.device)
         check_room(
             steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare),
@@ -520,18 +532,16 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     def _images(self, X: Any) -> Images:
         return self._fitted_steps()[0].images(X, on_error=self.on_error)
 
-    def _distances(self, images: Images) -> Iterator[tuple[Sequence[int], Tensor]]:
-        """Yield which images are in a batch, and their distances, on the device."""
+    def _judge(self) -> Judge:
         features, _, gaussian = self._fitted_steps()
-        for batch in features.stream(images, self._kept_channels()):
-            yield batch.indices, gaussian.distances(batch.levels)
+        return Judge(features, self._kept_channels(), gaussian)
+
+    def _n_jobs(self) -> int:
+        return jobs_at_hand(self.n_jobs)
 
     def _inspected(self, images: Images, request: Request) -> Iterator[Inspection]:
         """Yield what is found of each image, in one pass."""
-        features, _, gaussian = self._fitted_steps()
-        batches = features.stream(images, self._kept_channels(), measure=request.check is not None)
-        frame = PhotoFrame(features.resized_size_, features.input_size_)
-        return inspect_photos(images, batches, gaussian, frame, request)
+        return self._judge().inspections_by(self._n_jobs(), images, request)
 
     def _photo_checker(self, false_alarm_rate: float) -> PhotoChecker:
         check_is_fitted(self)

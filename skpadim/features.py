@@ -82,7 +82,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         number, say. The network sees one colour there.
     batch_size : int, default=32
         Images that are decoded at a time. Results depend on it to float32 rounding only.
-    n_jobs : int or None, default=None
+    n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
         A torch device, for example "cpu", "cuda" or "cuda:1". None: the first GPU, or the CPU without one.
@@ -148,7 +148,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         "value_range": [str, Integral, "array-like"],
         "ignore": ["array-like", str, os.PathLike, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
+        "n_decoders": [Integral, None],
         "device": [str, torch.device, None],
         "precision": [StrOptions(set(PRECISIONS) - {None}), None],
         "engine": [StrOptions(set(ENGINES))],
@@ -173,7 +173,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
         batch_size: int = 32,
-        n_jobs: int | None = None,
+        n_decoders: int | None = None,
         device: str | torch.device | None = None,
         precision: str | None = None,
         engine: str = "torch",
@@ -189,7 +189,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.value_range = value_range
         self.ignore = ignore
         self.batch_size = batch_size
-        self.n_jobs = n_jobs
+        self.n_decoders = n_decoders
         self.device = device
         self.precision = precision
         self.engine = engine
@@ -571,11 +571,18 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         return full, crop
 
     def _n_threads(self) -> int:
-        if self.n_jobs is None:
+        if self.n_decoders is None:
             return 2
-        if self.n_jobs == 0:
-            raise ValueError("n_jobs=0 has no meaning; pass a positive number of threads, -1 or None.")
-        return self.n_jobs if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + self.n_jobs)
+        if self.n_decoders == 0:
+            raise ValueError("n_decoders=0 has no meaning; pass a positive number of threads, -1 or None.")
+        return self.n_decoders if self.n_decoders > 0 else max(1, (os.cpu_count() or 1) + 1 + self.n_decoders)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was saved; earlier versions called the threads that decode ``n_jobs``."""
+        state = dict(state)
+        if "n_jobs" in state:
+            state["n_decoders"] = state.pop("n_jobs")
+        super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -263,13 +263,15 @@ def inspect_photos(
     def unread(stop: int) -> Iterator[Inspection]:
         for index in range(n_yielded, stop):
             error = images.failures[index]
-            yield Inspection(index, images.path(index), None, np.nan, np.nan, -1, threshold, error)
+            yield Inspection(
+                images.first + index, images.path(index), None, np.nan, np.nan, -1, threshold, error
+            )
 
     for batch in batches:
         for found in _inspect_batch(images, batch, gaussian, frame, request):
-            yield from unread(found.index)
+            yield from unread(found.index - images.first)
             yield found
-            n_yielded = found.index + 1
+            n_yielded = found.index - images.first + 1
     yield from unread(len(images))
     images.warn_of_failures()
 
@@ -288,7 +290,7 @@ def _inspect_batch(
     checks = None
     if request.check is not None:
         assert batch.statistics is not None
-        checks = request.check(batch.statistics, scores, batch.indices)
+        checks = request.check(batch.statistics, scores, [images.first + index for index in batch.indices])
     for place, (index, size) in enumerate(zip(batch.indices, batch.original_sizes, strict=True)):
         shown: dict[str, Any] = {}
         if maps is not None and request.maps:
@@ -300,7 +302,7 @@ def _inspect_batch(
         if checks is not None:
             shown["check"] = checks[place]
         yield Inspection(
-            index=index,
+            index=images.first + index,
             path=images.path(index),
             size=size,
             score=float(scores[place]),

@@ -109,6 +109,15 @@ class Reservoir:
             ranks = by_slot[number * _BLOCK_ROWS : (number + 1) * _BLOCK_ROWS]
             self._offer(block, [(key, place + shift) for key, place in ranks])
 
+    @property
+    def last_key(self) -> int | None:
+        """The largest key that a row may have to be kept, of this sample or any that it is part of."""
+        return None if self._cut is None else self._cut[0]
+
+    def leave_out_beyond(self, key: int) -> None:
+        """Keep no row of a larger key: another part of the same sample has enough of smaller ones."""
+        self._lower_cut((key + 1, 0))
+
     def remove(self, places: Iterable[int]) -> None:
         """Take rows out, as far as they are kept; spare ones take their places."""
         gone = set(places)

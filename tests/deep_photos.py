@@ -24,7 +24,7 @@ def read(path, **options) -> np.ndarray:
     """Shares of full scale, (height, width, 3)."""
     images = check_images([path], **options)
     size = images.original(0).shape[:2]
-    (batch,) = images.batches(1, size, None, n_jobs=1)
+    (batch,) = images.batches(1, size, None, n_threads=1)
     pixels = batch.pixels[0].movedim(0, -1).numpy()
     return pixels / 255 if pixels.dtype == np.uint8 else pixels
 

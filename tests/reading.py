@@ -14,8 +14,8 @@ from skpadim.images.collection import ImageBatch, check_images
 SIZE = (12, 17)
 
 
-def read(X, image_size=SIZE, *, batch_size=4, crop_size=None, n_jobs=2) -> list[ImageBatch]:
-    return list(check_images(X).batches(batch_size, image_size, crop_size, n_jobs))
+def read(X, image_size=SIZE, *, batch_size=4, crop_size=None, n_threads=2) -> list[ImageBatch]:
+    return list(check_images(X).batches(batch_size, image_size, crop_size, n_threads))
 
 
 def pixels(X, image_size=SIZE, **options) -> np.ndarray:

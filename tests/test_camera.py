@@ -27,7 +27,7 @@ STEPS |= {"saturation": 255**-0.5, "black": 0.001**0.5, "white": 0.001**0.5}
 
 
 def measure(X, size=SIZE) -> np.ndarray:
-    batches = check_images(X).batches(50, (size, size), None, n_jobs=1)
+    batches = check_images(X).batches(50, (size, size), None, n_threads=1)
     return np.concatenate([photo_statistics(batch.pixels, batch.original_sizes) for batch in batches])
 
 

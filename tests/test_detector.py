@@ -220,7 +220,9 @@ def test_failed_fit_leaves_the_detector_as_it_was(photos):
         ({"false_alarm_rate": 0}, "false_alarm_rate"),
         ({"n_calibration": 0}, "n_calibration"),
         ({"batch_size": 0}, "batch_size"),
+        ({"n_decoders": 0}, "n_decoders"),
         ({"n_jobs": 0}, "n_jobs"),
+        ({"n_jobs": 1.5}, "n_jobs"),
         ({"device": "quantum"}, "device"),
     ],
 )
@@ -275,3 +277,14 @@ def test_fit_for_which_there_is_no_memory_is_refused_before_the_first_photo(phot
         small().fit(nowhere)
     monkeypatch.setattr("skpadim.detector.available_bytes", lambda device: None)
     small().fit(photos.X_train)
+
+
+def test_jobs_of_an_earlier_version_are_threads_that_decode(photos):
+    detector = small(n_decoders=3).fit(photos.X_train)
+    features = detector.pipeline_.named_steps["features"]
+    for estimator, n_jobs in ((detector, None), (features, "no parameter")):
+        old = estimator.__getstate__()
+        old["n_jobs"] = old.pop("n_decoders")
+        loaded = type(estimator).__new__(type(estimator))
+        loaded.__setstate__(old)
+        assert (loaded.n_decoders, getattr(loaded, "n_jobs", "no parameter")) == (3, n_jobs)

@@ -126,9 +126,9 @@ def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monke
     assert sizes == n_at_a_time
 
 
-@pytest.mark.parametrize("n_jobs", [None, 1, 3, -1])
-def test_files_give_the_features_of_their_arrays(n_jobs, photos, paths):
-    transformer = tiny(n_jobs=n_jobs, batch_size=2).fit(paths)
+@pytest.mark.parametrize("n_decoders", [None, 1, 3, -1])
+def test_files_give_the_features_of_their_arrays(n_decoders, photos, paths):
+    transformer = tiny(n_decoders=n_decoders, batch_size=2).fit(paths)
     for level, expected in zip(
         transformer.transform(paths).levels, transformer.transform(photos).levels, strict=True
     ):
@@ -190,8 +190,8 @@ def test_images_are_resized_then_cropped(image_size, crop_size, resized, window,
         ({"crop_size": 49}, "crop_size=49 is larger than image_size=48"),
         ({"crop_size": (20, 49)}, r"crop_size=\(20, 49\) is larger"),
         ({"batch_size": 0}, "batch_size"),
-        ({"n_jobs": 1.5}, "n_jobs"),
-        ({"n_jobs": 0}, "n_jobs=0"),
+        ({"n_decoders": 1.5}, "n_decoders"),
+        ({"n_decoders": 0}, "n_decoders=0"),
         ({"layers": ()}, "layers"),
         ({"layers": ("fine", "fine")}, "twice"),
         ({"layers": ("finer",)}, "fine"),

@@ -91,7 +91,7 @@ def test_min_area_is_a_number_of_pixels(detector, photos, min_area):
 
 
 def test_photos_come_one_at_a_time(photos, tmp_path):
-    detector = small(batch_size=2, n_jobs=1).fit(photos.X_train)
+    detector = small(batch_size=2, n_decoders=1).fit(photos.X_train)
     paths = []
     for place, photo in enumerate(photos.X_test):
         paths.append(tmp_path / f"{place}.png")

@@ -146,7 +146,7 @@ def see(
     paths: Sequence[str], image_size: int, crop_size: int, placements: Sequence[Placement]
 ) -> NDArray[np.uint8 | np.float32]:
     """Return photos (n, crop_size, crop_size, 3): resized, turned and cut out as placed."""
-    batches = check_images(list(paths)).batches(32, (image_size, image_size), None, n_jobs=2)
+    batches = check_images(list(paths)).batches(32, (image_size, image_size), None, n_threads=2)
     seen = [
         _place(pixels, placements[index], crop_size, InterpolationMode.BILINEAR).movedim(0, -1).numpy()
         for batch in batches

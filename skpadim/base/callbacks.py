@@ -45,16 +45,17 @@ class CallbackSupportMixin(sklearn.callback.CallbackSupportMixin):
 
 
 def report_batches(
-    estimator: CallbackSupportMixin, batches: Iterable[T], n_batches: int, X: Any
+    estimator: CallbackSupportMixin, batches: Iterable[T], n_batches: int | None, X: Any, name: str = "batch"
 ) -> Iterator[T]:
-    """Yield the batches of a fit, each a task that the estimator's callbacks see begin and end.
+    """Yield the batches of a fit, each a task of this name that callbacks of the estimator see begin and end.
 
-    A callback that asks to stop ends the stream: the fit goes on with the batches seen.
+    A callback that asks to stop ends the stream: the fit goes on with the batches seen. Where nobody knows
+    how many there are, ``n_batches`` is None.
     """
     context = estimator._init_callback_context(max_subtasks=n_batches)
     context.call_on_fit_task_begin(estimator=estimator, X=X)
     for batch in batches:
-        task = context.subcontext(task_name="batch")
+        task = context.subcontext(task_name=name)
         task.call_on_fit_task_begin(estimator=estimator)
         yield batch
         if task.call_on_fit_task_end(estimator=estimator):

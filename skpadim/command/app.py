@@ -26,7 +26,8 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that 'skpad
 Photos = Annotated[list[Path], typer.Argument(metavar="FOLDER_OR_FILES", help="Photos, or folders of them.")]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Photos at a time; lower it if memory runs out.")]
-Jobs = Annotated[int | None, typer.Option(help="Threads that read photos; -1: one per processor.")]
+Decoders = Annotated[int | None, typer.Option(help="Threads that decode photos; -1: one per processor.")]
+Jobs = Annotated[int | None, typer.Option(help="Processes to share the photos; -1: one per processor.")]
 Threshold = Annotated[float | None, typer.Option(help="Call photos that score higher anomalies, this once.")]
 Rate = Annotated[
     float | None, typer.Option(help="Share of good photos that may be called anomalies, this once.")
@@ -95,6 +96,7 @@ def fit(
     ] = OnError.RAISE,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda. Default: a GPU, if there is one.")] = None,
+    decoders: Decoders = None,
     jobs: Jobs = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time.")] = 32,
 ) -> None:
@@ -117,6 +119,7 @@ def fit(
             "on_error": on_error.value,
             "random_state": seed,
             "device": device,
+            "n_decoders": decoders,
             "n_jobs": jobs,
             "batch_size": batch_size,
         }
@@ -142,6 +145,7 @@ def inspect(
     threshold: Threshold = None,
     false_alarm_rate: Rate = None,
     batch_size: Batch = None,
+    decoders: Decoders = None,
     jobs: Jobs = None,
 ) -> None:
     """Judge photos. Without a file to write to, verdicts are printed.
@@ -157,7 +161,12 @@ def inspect(
         chosen = find_photos(photos, without=[folder for folder in (maps, masks) if folder is not None])
         loaded = _load(model)
         set_up(
-            loaded, threshold=threshold, false_alarm_rate=false_alarm_rate, batch_size=batch_size, jobs=jobs
+            loaded,
+            threshold=threshold,
+            false_alarm_rate=false_alarm_rate,
+            batch_size=batch_size,
+            decoders=decoders,
+            jobs=jobs,
         )
         counts = judge(loaded, chosen, Wanted(csv, json, maps, masks, report, min_area, resume=resume))
         tell_counts(counts)
@@ -174,6 +183,7 @@ def report(
     threshold: Threshold = None,
     false_alarm_rate: Rate = None,
     batch_size: Batch = None,
+    decoders: Decoders = None,
     jobs: Jobs = None,
 ) -> None:
     """Judge photos, and write a report of them, one HTML file. Folders may say what photos show."""
@@ -185,7 +195,12 @@ def report(
         chosen = find_photos(photos)
         loaded = _load(model)
         set_up(
-            loaded, threshold=threshold, false_alarm_rate=false_alarm_rate, batch_size=batch_size, jobs=jobs
+            loaded,
+            threshold=threshold,
+            false_alarm_rate=false_alarm_rate,
+            batch_size=batch_size,
+            decoders=decoders,
+            jobs=jobs,
         )
         counts = judge(loaded, chosen, Wanted(report=output, min_area=min_area, listed=False))
         tell_counts(counts)
@@ -202,6 +217,7 @@ def evaluate(
     threshold: Threshold = None,
     false_alarm_rate: Rate = None,
     batch_size: Batch = None,
+    decoders: Decoders = None,
     jobs: Jobs = None,
 ) -> None:
     """Say how good a model is, by a folder with test/good, test/DEFECT and, if there are, masks.
@@ -215,7 +231,12 @@ def evaluate(
 
         loaded = _load(model)
         set_up(
-            loaded, threshold=threshold, false_alarm_rate=false_alarm_rate, batch_size=batch_size, jobs=jobs
+            loaded,
+            threshold=threshold,
+            false_alarm_rate=false_alarm_rate,
+            batch_size=batch_size,
+            decoders=decoders,
+            jobs=jobs,
         )
         found = compare(loaded, folder)
         _show_json(found) if json else tell(found)
@@ -310,6 +331,7 @@ def check(
         float, typer.Option(help="Share of good photos that may be called unusual.")
     ] = 0.01,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each photo.")] = False,
+    decoders: Decoders = None,
     jobs: Jobs = None,
 ) -> None:
     """Say which photos do not look like those of good parts: size, light, focus, colours.
@@ -323,7 +345,7 @@ def check(
 
         chosen = find_photos(photos)
         loaded = _load(model)
-        set_up(loaded, jobs=jobs)
+        set_up(loaded, decoders=decoders, jobs=jobs)
         raise typer.Exit(look(loaded, chosen.paths, false_alarm_rate, json))
 
 
@@ -341,6 +363,7 @@ def watch(
     threshold: Threshold = None,
     false_alarm_rate: Rate = None,
     batch_size: Batch = None,
+    decoders: Decoders = None,
     jobs: Jobs = None,
 ) -> None:
     """Judge photos as they come into a folder, until Ctrl-C.
@@ -355,7 +378,12 @@ def watch(
 
         loaded = _load(model)
         set_up(
-            loaded, threshold=threshold, false_alarm_rate=false_alarm_rate, batch_size=batch_size, jobs=jobs
+            loaded,
+            threshold=threshold,
+            false_alarm_rate=false_alarm_rate,
+            batch_size=batch_size,
+            decoders=decoders,
+            jobs=jobs,
         )
         counts = look(loaded, folder, Watch(json, interval, once, min_area))
         tell_counts(counts)

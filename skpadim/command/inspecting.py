@@ -59,6 +59,7 @@ def set_up(
     threshold: float | None = None,
     false_alarm_rate: float | None = None,
     batch_size: int | None = None,
+    decoders: int | None = None,
     jobs: int | None = None,
 ) -> None:
     """Set what a command may choose anew of a fitted detector."""
@@ -71,6 +72,8 @@ def set_up(
         detector.set_false_alarm_rate(false_alarm_rate)
     if batch_size is not None:
         detector.set_params(batch_size=batch_size)
+    if decoders is not None:
+        detector.set_params(n_decoders=decoders)
     if jobs is not None:
         detector.set_params(n_jobs=jobs)
     # One photo that cannot be read is no reason to lose the others.

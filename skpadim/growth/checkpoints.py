@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..images.arriving import ArrivingImages
 from ..images.collection import Images
 from ..images.copies import pixel_digests
 from ..images.digests import digest
+from ..images.notes import Notes
 from .files import Arrays, of_texts, pack, read_arrays, texts_of, unpack, write_arrays
 from .growth import Growth
 from .identity import identity, refuse_others
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from .detectors import Steps
+    from .parts import Tree
 
 _FILE = "checkpoint.npz"
 _WAY_OUT = "Pass the photos and parameters of that fit, or another folder, or delete the file to begin anew."
@@ -35,18 +38,27 @@ class Checkpoints:
     every : int
         Batches between two checkpoints.
     steps : Steps
-    images : Images
-        Those of the fit.
+    images : Images or ArrivingImages
+        Those of the fit. Of the latter there are no checkpoints.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] | None, every: int, steps: Steps, images: Images
+        self,
+        folder: str | os.PathLike[str] | None,
+        every: int,
+        steps: Steps,
+        images: Images | ArrivingImages,
     ) -> None:
+        if folder is not None and not isinstance(images, Images):
+            raise ValueError(
+                "checkpoint wants photos that can be passed again, and X is read only once: pass a list of "
+                "paths or a PhotoLoader, or checkpoint=None."
+            )
         self._path = None if folder is None else _file_in(folder)
         self._every = every
         self._steps = steps
-        self._images = images
-        self._of_photos = "" if folder is None else _names(images)
+        self._images: Any = images
+        self._of_photos = "" if folder is None else _names(self._images)
         self._n_before = 0
         self._start = 0
         self._n_batches = 0
@@ -109,6 +121,37 @@ class Checkpoints:
         n_done = min(self._start + n_batches * size, n_images)
         if self._path is not None and (n_done == n_images or self._n_batches % self._every == 0):
             write_arrays(pack(growth) | self._progress(n_done), self._path)
+
+    def after_part(self, growth: Growth, tree: Tree, n_batches: int) -> None:
+        """Write a checkpoint if it is time for one, where parts of the photos come in any order.
+
+        Parameters
+        ----------
+        growth : Growth
+            What was learned before them.
+        tree : Tree
+            What was learned of parts, of which all up to the first that is lacking are written.
+        n_batches : int
+            In the part that came last.
+        """
+        if self._path is None:
+            return
+        self._n_batches += n_batches
+        if self._n_batches < self._every:
+            return
+        learned = tree.join(keep=True)
+        if learned is None:
+            return
+        self._n_batches = 0
+        n_done = self._start + learned.growth.photos.n_given
+        self._images.notes.absorb(Notes(failures=learned.notes.failures), self._start)
+        whole = growth.copy()
+        whole.end(self._start, {})
+        whole.absorb(learned.growth)
+        whole.skipped = dict(growth.skipped)
+        # As if photos were still to come, as those of a batch in the middle.
+        whole.photos.n_given = self._n_before
+        write_arrays(pack(whole) | self._progress(n_done), self._path)
 
     def finish(self) -> None:
         """Remove the checkpoint of a fit that has ended well."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,24 +14,24 @@ from sklearn.base import _fit_context, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ..base.callbacks import report_batches, with_callbacks
+from ..base.callbacks import with_callbacks
 from ..base.checks import warn_of_defective
 from ..base.devices import resolve_device
 from ..base.randomness import draw_seed
 from ..base.state import rolls_back
+from ..images.arriving import ArrivingImages, as_arriving
 from ..images.collection import Images
 from ..images.copies import pixel_digests
 from ..images.ignore import warn_of_aspect
-from ..stream import FeatureBatch
-from .checkpoints import Checkpoints, refuse_unrepeatable
 from .estimators import Growing, GrowingEstimator
 from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
-from .growth import SPARE, Growth, paths_of, refuse_not_finite
+from .growth import SPARE, Growth, refuse_not_finite
 from .identity import identity, refuse_others
 from .on_demand import OnDemand, carried
 from .parameters import refuse_fixed, refuse_other_parameters
 from .photos import PhotosSeen
+from .seeing import see
 
 if TYPE_CHECKING:
     from ..channels import RandomChannelSelector
@@ -46,6 +46,7 @@ FREE = {
     "device",
     "false_alarm_rate",
     "memory",
+    "n_decoders",
     "n_jobs",
     "on_error",
 }
@@ -123,14 +124,13 @@ class GrowingDetector(GrowingEstimator):
             refuse_other_parameters(before.parameters, self.get_params(deep=False), free=FREE)
             steps = before.fitted
             self._refresh(steps)
-        images = steps.features.images(X, on_error=self.on_error)
-        warn_of_defective(y, len(images))
+        images = self._given(steps, X, y)
         if before is None:
-            self._fit_network(steps, images)
+            self._fit_network(steps)
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
-        self._check_room(steps, growth.n_images + len(images), SPARE)
+        self._check_room(steps, images, growth.n_images, SPARE)
         since = len(growth.photos)
-        checkpoints = self._see(steps, growth, images, X)
+        checkpoints = see(self, steps, growth, images, X)
         refuse_not_finite(growth)
         parameters = self.get_params(deep=False) if before is None else before.parameters
         self._carry(Growing(parameters, growth, steps))
@@ -177,7 +177,7 @@ class GrowingDetector(GrowingEstimator):
 
     def _refresh(self: Any, steps: Steps) -> None:
         """Take parameters that decide no result, which may have changed."""
-        steps.features.set_params(batch_size=self.batch_size, n_jobs=self.n_jobs, memory=self.memory)
+        steps.features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
 
     @rolls_back
     def _resume(self: Any, load: Callable[[torch.device], Growth]) -> None:
@@ -189,38 +189,26 @@ class GrowingDetector(GrowingEstimator):
             steps = Steps(*self._fitted_steps())
         else:
             steps = self._make_steps()
-            steps.features.build()
-            self._draw_channels(steps)
+            self._fit_network(steps)
         growth = load(resolve_device(self.device))
         refuse_others([identity(steps), growth.identity], ["this detector", "the file"])
         self._carry(Growing(self.get_params(deep=False), growth, steps))
         self.skipped_ = dict(growth.skipped)
 
-    def _fit_network(self, steps: Steps, images: Images) -> None:
-        """Build the network, and draw the channels."""
-        steps.features.fit(images)
-        self._draw_channels(steps)
+    def _given(self: Any, steps: Steps, X: Any, y: object, min_images: int = 1) -> Images | ArrivingImages:
+        """Return the photos to learn, none of which is decoded."""
+        arriving = as_arriving(X, self.value_range, on_error=self.on_error)
+        if arriving is not None:
+            return arriving
+        images = steps.features.images(X, min_images=min_images, on_error=self.on_error)
+        warn_of_defective(y, len(images))
+        return images
 
-    def _draw_channels(self, steps: Steps) -> None:
+    def _fit_network(self, steps: Steps) -> None:
+        """Build the network, and draw the channels."""
+        steps.features.build()
         n_channels = [shape[0] for shape in steps.features.level_shapes_]
         steps.channels.fit_layers(steps.features.layer_names_, n_channels)
-
-    def _see(self: Any, steps: Steps, growth: Growth, images: Images, X: Any) -> Checkpoints:
-        """Take photos into a growth, and return its checkpoints, to be finished when all has gone well."""
-        if self.checkpoint is not None:
-            refuse_unrepeatable(self.random_state)
-        checkpoints = Checkpoints(self.checkpoint, self.checkpoint_every, steps, images)
-        start = checkpoints.resume(growth, resolve_device(self.device))
-        n_batches = -(-(len(images) - start) // self.batch_size)
-        batches: Iterable[FeatureBatch] = steps.features.stream(
-            images, steps.kept(), measure=True, start=start
-        )
-        for batch in report_batches(self, batches, n_batches, X):
-            growth.add(batch, paths_of(images, batch.indices))
-            checkpoints.after_batch(growth, batch.indices)
-        images.warn_of_failures()
-        growth.end(len(images), images.failures)
-        return checkpoints
 
     @rolls_back
     def _catch_up(self: Any) -> None:
@@ -245,7 +233,7 @@ class GrowingDetector(GrowingEstimator):
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])
 
 
-def warn_of_photos(images: Images, growth: Growth, since: int = 0) -> None:
+def warn_of_photos(images: Images | ArrivingImages, growth: Growth, since: int = 0) -> None:
     """Warn of photos that use little of their range of values, and of copies among the latest."""
     images.warn_of_range()
     reason = growth.photos.explain_copies(since)

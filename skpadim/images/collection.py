@@ -8,7 +8,6 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,8 +22,10 @@ from .decoding import decode, quote
 from .digests import digest, file_digest
 from .extras import formats_installed
 from .inputs import Array, as_collection, check_item, check_stack, is_array, is_path
+from .loader import PhotoLoader
+from .notes import NoteTaker
 from .resizing import centre_window, check_interpolation, crop_as_rgb, resize
-from .scales import RangeSeen, Raster, ValueRange, check_value_range, scale
+from .scales import Raster, ValueRange, check_value_range, scale
 from .threads import map_ahead
 
 __all__ = ["ImageBatch", "Images", "centre_window", "check_images"]
@@ -67,7 +68,7 @@ def check_images(
         An array of shape (n, height, width), (n, height, width, 1) or (n, height, width, 3); a
         torch tensor of shape (n, height, width), (n, 1, height, width) or (n, 3, height, width); or
         a list, tuple, 1-D array or pandas Series of paths, PIL images, arrays and tensors, of any
-        mixture and size.
+        mixture and size; or a PhotoLoader.
     min_images : int, default=1
         The fewest images that will do.
     value_range : "auto", "dtype", int or (float, float), default="auto"
@@ -95,7 +96,7 @@ def check_images(
     Examples
     --------
     >>> images = check_images(np.zeros((5, 32, 48), dtype=np.uint8))
-    >>> [batch.pixels.shape for batch in images.batches(3, (16, 16), None, n_jobs=1)]
+    >>> [batch.pixels.shape for batch in images.batches(3, (16, 16), None, n_threads=1)]
     [torch.Size([3, 3, 16, 16]), torch.Size([2, 3, 16, 16])]
     """
     if on_error not in ("raise", "skip"):
@@ -109,46 +110,83 @@ def check_images(
     return images
 
 
-class Images:
+class Images(NoteTaker):
     """A collection of images of any supported kind, read in batches; made by `check_images`.
 
     Attributes
     ----------
-    failures : dict of int to str
-        With ``on_error="skip"``, what was wrong with each image that batches came without, by its index.
+    first : int
+        The index in X of the first image, where these are a part of X.
+    notes : Notes
+        What was noticed of images that were read; ``failures`` are part of them.
     """
 
     def __init__(
-        self, source: Array | list[Any], value_range: ValueRange = "auto", *, skip_failures: bool = False
+        self,
+        source: Array | list[Any] | PhotoLoader,
+        value_range: ValueRange = "auto",
+        *,
+        skip_failures: bool = False,
+        first: int = 0,
     ) -> None:
+        super().__init__(value_range, skip_failures=skip_failures)
         self._source = source
-        self._value_range = value_range
-        self._skip_failures = skip_failures
         self._stack_size: Size | None = None
-        self._range_seen = RangeSeen()
-        self._deep: dict[bool, str] = {}  # the first photo of over 8 bits that states its range, or does not
-        self._lost: str | None = None  # what to warn of, once
-        self._has_warned = False
-        self.failures: dict[int, str] = {}
-        is_stated = value_range != "auto"
+        self.first = first
         if isinstance(source, list):
             for index, item in enumerate(source):
-                check_item(item, f"X[{index}]", is_stated=is_stated)
-        elif len(source):
-            self._stack_size = check_stack(source, is_stated=is_stated)
+                check_item(item, f"X[{first + index}]", is_stated=self._is_stated)
+        elif len(source) and not isinstance(source, PhotoLoader):
+            self._stack_size = check_stack(source, is_stated=self._is_stated)
+
+    def part(self, start: int, stop: int) -> Images:
+        """Return some of the images, to be read elsewhere: it takes notes and does not warn.
+
+        Parameters
+        ----------
+        start, stop : int
+
+        Returns
+        -------
+        Images
+            Its indices count from ``start``; messages name images as these do.
+        """
+        source: Any = self._source[start:stop]
+        # A view of a tensor would take all of the tensor along.
+        if isinstance(source, list):
+            source = [item.cpu().clone() if isinstance(item, torch.Tensor) else item for item in source]
+        elif isinstance(source, torch.Tensor):
+            source = source.cpu().clone()
+        some = Images(
+            source,
+            self._value_range,
+            skip_failures=self._skip_failures,
+            first=self.first + start,
+        )
+        some.keep_silent()
+        return some
+
+    def parts(self, size: int, start: int = 0) -> Iterator[Images]:
+        """Yield parts of so many images, from one on, in order; see ``part``."""
+        return (self.part(first, min(first + size, len(self))) for first in range(start, len(self), size))
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._source)
 
+    @property
+    def n_given(self) -> int:
+        """The number of images."""
+        return len(self)
+
     def describe(self, index: int) -> str:
         """Name an image in a message: ``X[3] ('good/003.png')`` if it is a file, else ``X[3]``."""
-        item: Any = self._source[index]
-        return f"X[{index}] ({quote(item)})" if is_path(item) else f"X[{index}]"
+        item, name = self._item(index), f"X[{self.first + index}]"
+        return f"{name} ({quote(item)})" if is_path(item) else name
 
     def path(self, index: int) -> str | None:
         """Return the path of an image as it was given, or None if it is no file."""
-        item: Any = self._source[index]
+        item = self._item(index)
         return str(item) if is_path(item) else None
 
     def original(self, index: int) -> np.ndarray:
@@ -186,8 +224,8 @@ class Images:
         ValueError
             If the image cannot be read; the message names it.
         """
-        item: Any = self._source[index]
-        if not is_path(item) or not os.path.isfile(item):
+        item = self._item(index)
+        if isinstance(self._source, PhotoLoader) or not is_path(item) or not os.path.isfile(item):
             return digest(self._pixels(index).numpy())
         try:
             # The same file has other pixels in another range, and with the extra formats.
@@ -221,37 +259,12 @@ class Images:
                 self.failures[index] = str(error)
         return found
 
-    def warn_of_failures(self) -> None:
-        """Warn how many images were skipped, if any were, and name the first."""
-        if self.failures:
-            first = min(self.failures)
-            warnings.warn(
-                f"{len(self.failures)} of {len(self)} images in X could not be read and are skipped, the "
-                f"first: {self.failures[first]}",
-                UserWarning,
-                stacklevel=3,
-            )
-
-    def warn_of_range(self) -> None:
-        """Warn if what was read so far uses little of its range of values, or goes far beyond."""
-        reason = self._range_seen.explain()
-        if reason is not None:
-            warnings.warn(reason, UserWarning, stacklevel=3)
-        if len(self._deep) > 1 and self._value_range == "auto":
-            warnings.warn(
-                f"{self._deep[True]} states which values are black and white, and {self._deep[False]}, of "
-                "over 8 bits too, does not, so that the range of its type counts: one camera would come out "
-                "at two scales. Pass value_range, the number of bits or (low, high), for all.",
-                UserWarning,
-                stacklevel=3,
-            )
-
     def batches(
         self,
         batch_size: int,
         image_size: Size,
         crop_size: Size | None,
-        n_jobs: int,
+        n_threads: int,
         only: Sequence[int] | None = None,
         interpolation: str = "bilinear",
     ) -> Iterator[ImageBatch]:
@@ -269,7 +282,7 @@ class Images:
             Height and width to resize to, in pixels; the aspect ratio is not kept.
         crop_size : (int, int) or None
             Height and width to keep around the centre after resizing; see `centre_window`.
-        n_jobs : int
+        n_threads : int
             Number of decoding threads, at least 1.
         only : sequence of int, optional
             The images to yield. Default: all.
@@ -309,15 +322,15 @@ class Images:
             height, width = pixels.shape[1:3]
             return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width)
 
-        if isinstance(self._source, list) and not all(map(is_array, self._source)):
-            loaded = map_ahead(load, indices, max(batch_size, n_jobs), n_jobs)
+        if self._wants_decoding():
+            loaded = map_ahead(load, indices, max(batch_size, n_threads), n_threads)
         else:
             loaded = (load(index) for index in indices)
         with closing(loaded):
             for start in range(0, len(indices), batch_size):
                 part = indices[start : start + batch_size]
                 batch = self._without_failures(part, islice(loaded, batch_size))
-                self._warn_of_lost_bits()
+                self.warn_of_lost_bits()
                 if batch:
                     yield _collate(batch)
 
@@ -333,11 +346,25 @@ class Images:
                 batch.append((index, result))
         return batch
 
-    def _warn_of_lost_bits(self) -> None:
-        lost, self._lost = self._lost, None
-        if lost is not None and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(lost, UserWarning, stacklevel=3)
+    def _wants_decoding(self) -> bool:
+        if isinstance(self._source, list):
+            return not all(map(is_array, self._source))
+        return isinstance(self._source, PhotoLoader)
+
+    def _item(self, index: int) -> Any:
+        """Return what an image is known by: itself, or what it is loaded from."""
+        return (self._source.items if isinstance(self._source, PhotoLoader) else self._source)[index]
+
+    def _photo(self, index: int, name: str) -> Any:
+        """Return a photo, a path of it, or an array."""
+        if not isinstance(self._source, PhotoLoader):
+            return self._source[index]
+        try:
+            photo = self._source[index]
+        except Exception as error:  # Whatever a stranger's function raises.
+            raise ValueError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+        check_item(photo, f"What is loaded for {name}", is_stated=self._is_stated)
+        return photo
 
     def _slices(
         self, indices: Sequence[int], batch_size: int, image_size: Size, window: tuple[slice, slice]
@@ -353,13 +380,13 @@ class Images:
 
     def _pixels(self, index: int) -> torch.Tensor:
         """Return one image as (1, height, width, 1 or 3), uint8 or float32."""
-        item: Any = self._source[index]
-        if is_array(item):
-            return self._stack_pixels(item[None], [index])
         name = self.describe(index)
-        raster = decode(item, name)
+        photo = self._photo(index, name)
+        if is_array(photo):
+            return self._stack_pixels(photo[None], [index])
+        raster = decode(photo, name)
         if raster.lost is not None:
-            self._lost = f"{name}: {raster.lost}"
+            self.notes.lost = self.notes.lost or f"{name}: {raster.lost}"
         pixels = self._scaled(raster, name)[None]
         return pixels if pixels.ndim == 4 else pixels[..., None]
 
@@ -384,9 +411,9 @@ class Images:
             shares, beyond = scale(raster, self._value_range)
         except ValueError as error:
             raise ValueError(f"{name} {error}") from error
-        self._range_seen.add(shares, beyond, n_images)
+        self.notes.range_seen.add(shares, beyond, n_images)
         if raster.values.dtype.kind == "u" and raster.values.dtype.itemsize > 1:
-            self._deep.setdefault(raster.full_scale is not None, name)
+            self.notes.deep.setdefault(raster.full_scale is not None, name)
         # torch takes no negative strides or foreign byte order, and warns of read-only memory.
         return torch.from_numpy(np.require(shares, requirements=["C", "W"]))
 

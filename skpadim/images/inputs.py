@@ -12,6 +12,7 @@ from PIL import Image
 
 from .arrays import Size, check_dtype, check_shape
 from .decoding import explain_pattern, pass_its_files, quote
+from .loader import PhotoLoader
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 
@@ -26,8 +27,8 @@ def is_array(item: Any) -> bool:
     return isinstance(item, np.ndarray | torch.Tensor)
 
 
-def as_collection(X: Any) -> Array | list[Any]:
-    """Return a stack, or a list of single images; refuse what is neither.
+def as_collection(X: Any) -> Array | list[Any] | PhotoLoader:
+    """Return a stack, a list of single images, or what loads them; refuse what is neither.
 
     Raises
     ------
@@ -36,6 +37,8 @@ def as_collection(X: Any) -> Array | list[Any]:
     """
     if is_path(X) or isinstance(X, Image.Image):
         raise ValueError(_explain_single(X))
+    if isinstance(X, PhotoLoader):
+        return X
     if isinstance(X, torch.Tensor):
         if X.layout != torch.strided:
             raise TypeError("X is a sparse tensor, which is not supported: pass X.to_dense().")

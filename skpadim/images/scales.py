@@ -225,6 +225,12 @@ class RangeSeen:
             self._beyond += beyond * n_images
             self._count += n_images
 
+    def absorb(self, other: RangeSeen) -> None:
+        """Take in what was seen of other images."""
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        self._beyond += other._beyond
+        self._count += other._count
+
     def explain(self) -> str | None:
         """Say what looks wrong with the range of all photos; None if nothing does.
 

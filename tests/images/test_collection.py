@@ -110,10 +110,10 @@ class TestBatchIndependence:
         st.integers(1, 3),
         st.sampled_from([None, (7, 5)]),
     )
-    def test_pixels_do_not_depend_on_the_batch(self, plan, batch_size, n_jobs, crop_size):
+    def test_pixels_do_not_depend_on_the_batch(self, plan, batch_size, n_threads, crop_size):
         X = [self._make(*item, seed=index) for index, item in enumerate(plan)]
         alone = unit_pixels(X, batch_size=1, crop_size=crop_size)
-        together = unit_pixels(X, batch_size=batch_size, n_jobs=n_jobs, crop_size=crop_size)
+        together = unit_pixels(X, batch_size=batch_size, n_threads=n_threads, crop_size=crop_size)
         np.testing.assert_array_equal(alone, together)
 
     @staticmethod
@@ -158,7 +158,7 @@ class TestCollections:
         path = save(Image.fromarray(expected), tmp_path / "large.png")
         for _ in range(3):
             with Image.open(path) as image:
-                result = pixels([image] * 8, (400, 400), n_jobs=8)
+                result = pixels([image] * 8, (400, 400), n_threads=8)
             np.testing.assert_array_equal(result, np.broadcast_to(expected, result.shape))
 
     def test_checking_decodes_nothing(self, monkeypatch, files):

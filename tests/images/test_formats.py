@@ -137,10 +137,10 @@ class TestSixteenBitColour:
             images = check_images([path, path])
             if path.name in ("end.tif", "planes.tif"):
                 with pytest.raises(ValueError, match=r"pip install 'skpadim\[formats\]'"):
-                    list(images.batches(1, SIZE, None, n_jobs=2))
+                    list(images.batches(1, SIZE, None, n_threads=2))
                 continue
             with pytest.warns(UserWarning, match=rf"{path.name}.*high.*pip install 'skpadim\[form") as caught:
-                for batch in images.batches(1, SIZE, None, n_jobs=2):
+                for batch in images.batches(1, SIZE, None, n_threads=2):
                     shares = batch.pixels[0].movedim(0, -1) / 255
                     assert_allclose(shares, self.values / 65535, atol=1.5 / 255)
             assert len(caught) == 1
@@ -280,6 +280,6 @@ def test_damaged_files_are_named(tmp_path, seed):
         path = write(tmp_path / "a", bytes(damaged))
         with warnings.catch_warnings(action="ignore"):
             images = check_images([path], on_error="skip")
-            n_read = sum(len(batch) for batch in images.batches(1, (8, 8), None, n_jobs=1))
+            n_read = sum(len(batch) for batch in images.batches(1, (8, 8), None, n_threads=1))
         assert n_read + len(images.failures) == 1
         assert all(message.startswith(f"X[0] ({str(path)!r})") for message in images.failures.values())

@@ -23,7 +23,7 @@ def draw(dtype, low, high, n=4) -> np.ndarray:
 
 def read(X, **options) -> np.ndarray:
     images = check_images(X, **options)
-    pixels = torch.cat([batch.pixels for batch in images.batches(3, SIZE, None, n_jobs=1)])
+    pixels = torch.cat([batch.pixels for batch in images.batches(3, SIZE, None, n_threads=1)])
     return pixels.movedim(1, -1).numpy()
 
 
@@ -119,7 +119,7 @@ class TestRangeSeen:
     def test_of_integers(self, low, high, narrow, as_list, recwarn):
         X = draw("u2", low, high)
         images = check_images(list(X) if as_list else X)
-        for _ in images.batches(2, SIZE, None, n_jobs=1):
+        for _ in images.batches(2, SIZE, None, n_threads=1):
             pass
         if not narrow:
             images.warn_of_range()
@@ -132,27 +132,27 @@ class TestRangeSeen:
         X = np.tile(draw("u2", 0, 4095), (1, 40, 40, 1))
         X[0, 3, 4] = 65535
         images = check_images(X)
-        list(images.batches(2, SIZE, None, n_jobs=1))
+        list(images.batches(2, SIZE, None, n_threads=1))
         with pytest.warns(UserWarning, match="All photos together use"):
             images.warn_of_range()
 
     def test_photos_that_are_dark_and_bright_by_turns(self, recwarn):
         X = [np.full(SIZE, value, np.uint16) for value in (100, 60000)]
         images = check_images(X)
-        list(images.batches(2, SIZE, None, n_jobs=1))
+        list(images.batches(2, SIZE, None, n_threads=1))
         images.warn_of_range()
         assert not recwarn.list
 
     def test_blank_photos_have_no_range(self, recwarn):
         images = check_images(np.zeros((4, *SIZE), np.uint8))
-        list(images.batches(2, SIZE, None, n_jobs=1))
+        list(images.batches(2, SIZE, None, n_threads=1))
         images.warn_of_range()
         check_images(np.zeros((4, *SIZE), np.uint8)).warn_of_range()  # nothing read
         assert not recwarn.list
 
     def test_far_beyond(self):
         images = check_images(draw("u2", 0, 65535), value_range=(0, 4095))
-        list(images.batches(2, SIZE, None, n_jobs=1))
+        list(images.batches(2, SIZE, None, n_threads=1))
         with pytest.warns(UserWarning, match=r"9\d% of all pixels lie beyond value_range"):
             images.warn_of_range()
 

@@ -41,7 +41,7 @@ def photos(dtype) -> np.ndarray:
 def test_against_plain_numpy(dtype):
     values = photos(dtype)
     sizes = [(100 + i, 300 - i) for i in range(5)]
-    (batch,) = check_images(values).batches(8, (20, 30), None, n_jobs=1)
+    (batch,) = check_images(values).batches(8, (20, 30), None, n_threads=1)
     result = photo_statistics(batch.pixels, sizes)
     shares = values / 255 if dtype == "u1" else values.astype("f8")
     assert result.dtype == np.float64
@@ -75,7 +75,7 @@ def test_failures_of_a_camera_show():
         image.resize((300, 3)),
         image.convert("L"),
     ]
-    (batch,) = check_images(X).batches(8, (20, 30), None, n_jobs=1)
+    (batch,) = check_images(X).batches(8, (20, 30), None, n_threads=1)
     rows = photo_statistics(batch.pixels, batch.original_sizes)
     of = {name: rows[:, index] for index, name in enumerate(STATISTICS)}
     assert of["brightness"][1] < 0.3 * of["brightness"][0]

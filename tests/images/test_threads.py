@@ -32,10 +32,10 @@ class TestThreads:
         batches.close()
 
     @pytest.mark.parametrize("batch_size", [1, 3, 20, 50])
-    @pytest.mark.parametrize("n_jobs", [1, 4])
-    def test_order_and_end(self, files, batch_size, n_jobs):
+    @pytest.mark.parametrize("n_threads", [1, 4])
+    def test_order_and_end(self, files, batch_size, n_threads):
         with no_stray_threads():
-            result = pixels(files, batch_size=batch_size, n_jobs=n_jobs)
+            result = pixels(files, batch_size=batch_size, n_threads=n_threads)
         expected = [draw(*SIZE, 3, seed=index) for index in range(len(files))]
         np.testing.assert_array_equal(result, expected)
 
@@ -51,7 +51,7 @@ class TestThreads:
             return original(image)
 
         monkeypatch.setattr(decoding, "_as_seen", count)
-        read(files, n_jobs=2)
+        read(files, n_threads=2)
         assert max(most) == 2
         assert threading.get_ident() not in opened.values()
 
@@ -103,7 +103,7 @@ class TestThreads:
         for index in (13, 6):
             files[index].write_bytes(b"no image")
         with no_stray_threads(), pytest.raises(ValueError, match=r"X\[6\] \('.*06.png'\)"):
-            read(files, batch_size=20, n_jobs=4)
+            read(files, batch_size=20, n_threads=4)
 
     def test_many_callers_at_once(self, files):
         images = [Image.open(path) for path in files]

@@ -1,0 +1,108 @@
+"""What is noticed of photos while they are read, and told when all of them are."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+from .scales import RangeSeen, ValueRange
+
+
+@dataclass
+class Notes:
+    """What was noticed of some photos, wherever they were read.
+
+    Attributes
+    ----------
+    failures : dict of int to str
+        What was wrong with photos that were skipped, by their index.
+    range_seen : RangeSeen
+    deep : dict of bool to str
+        The first photo of over 8 bits that states its range, and the first that does not.
+    lost : str or None
+        Of which photo the reader at hand had to leave out bits, and which.
+    """
+
+    failures: dict[int, str] = field(default_factory=dict)
+    range_seen: RangeSeen = field(default_factory=RangeSeen)
+    deep: dict[bool, str] = field(default_factory=dict)
+    lost: str | None = None
+
+    def absorb(self, other: Notes, first: int) -> None:
+        """Take in what was noticed of other photos, which come after these and are counted from ``first``."""
+        self.failures |= {first + index: reason for index, reason in other.failures.items()}
+        self.range_seen.absorb(other.range_seen)
+        self.deep = other.deep | self.deep
+        self.lost = self.lost or other.lost
+
+    def explain_mixture(self) -> str | None:
+        """Say that photos come at two scales, and which; None if all come at one."""
+        if len(self.deep) < 2:
+            return None
+        return (
+            f"{self.deep[True]} states which values are black and white, and {self.deep[False]}, of "
+            "over 8 bits too, does not, so that the range of its type counts: one camera would come out "
+            "at two scales. Pass value_range, the number of bits or (low, high), for all."
+        )
+
+
+class NoteTaker:
+    """Photos of which notes are taken, and what is told of them.
+
+    Attributes
+    ----------
+    notes : Notes
+        What was noticed of images that were read.
+    """
+
+    def __init__(self, value_range: ValueRange, *, skip_failures: bool) -> None:
+        self._value_range = value_range
+        self._skip_failures = skip_failures
+        self._is_silent = False
+        self._told_of_lost_bits = False
+        self.notes = Notes()
+
+    @property
+    def failures(self) -> dict[int, str]:
+        """With ``on_error="skip"``, what was wrong with images that batches came without, by their index."""
+        return self.notes.failures
+
+    @property
+    def _is_stated(self) -> bool:
+        """Whether it is stated which values are black and white."""
+        return self._value_range != "auto"
+
+    def keep_silent(self) -> None:
+        """Warn of nothing: whoever takes the notes does."""
+        self._is_silent = True
+
+    @property
+    def n_given(self) -> int:
+        """How many images there are, or came so far."""
+        raise NotImplementedError
+
+    def warn_of_failures(self) -> None:
+        """Warn how many images were skipped, if any were, and name the first."""
+        if self.failures and not self._is_silent:
+            first = min(self.failures)
+            warnings.warn(
+                f"{len(self.failures)} of {self.n_given} images in X could not be read and are skipped, the "
+                f"first: {self.failures[first]}",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def warn_of_range(self) -> None:
+        """Warn if what was read so far uses little of its range of values, or goes far beyond."""
+        reasons = [self.notes.range_seen.explain()]
+        if not self._is_stated:
+            reasons.append(self.notes.explain_mixture())
+        for reason in reasons:
+            if reason is not None and not self._is_silent:
+                warnings.warn(reason, UserWarning, stacklevel=3)
+
+    def warn_of_lost_bits(self) -> None:
+        """Warn, once, if of any image the reader at hand had to leave out bits."""
+        if self.notes.lost is not None and not self._told_of_lost_bits and not self._is_silent:
+            self._told_of_lost_bits = True
+            warnings.warn(self.notes.lost, UserWarning, stacklevel=3)
