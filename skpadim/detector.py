@@ -43,6 +43,8 @@ from .stream import join_by_image
 
 # How many good photos may look unusual, unless said otherwise.
 _CHECK_RATE = 0.01
+# Parameters of the features that may be changed after the fit.
+_FREE = ("batch_size", "n_decoders", "memory")
 _STEPS = (CNNFeatureTransformer, RandomChannelSelector, PatchGaussian)
 
 
@@ -511,8 +513,9 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     def _fitted_steps(self) -> tuple[CNNFeatureTransformer, RandomChannelSelector, PatchGaussian]:
         check_is_fitted(self)
         features, channels, gaussian = self.pipeline_.named_steps.values()
-        # What decides no result may be changed after the fit.
-        features.set_params(batch_size=self.batch_size, n_decoders=self.n_decoders, memory=self.memory)
+        # What decides no result may be changed. set_params would take a tenth of a single photo's time.
+        for name in _FREE:
+            setattr(features, name, getattr(self, name))
         return features, channels, gaussian
 
     def _check_room(

@@ -18,6 +18,8 @@ from .contenders import MODULES
 
 #: What is installed for whom; the others run where this runs.
 REQUIREMENTS = {"anomalib": "anomalib>=2.7", "anomavision": "anomavision[cpu]>=3.6"}
+#: The contender that is an earlier commit of this repository.
+BEFORE = "skpadim before"
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 _START_SECONDS = 300
 _A_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+){2,}[/\\]?")
@@ -34,14 +36,17 @@ class EndedError(FailedError):
     """A contender was not asked: an earlier call ended its process."""
 
 
-def find_python(name: str, environments: Path) -> Path:
-    """Return a contender's interpreter; its environment is made if need be."""
-    if name not in REQUIREMENTS:
+def find_python(name: str, environments: Path, before: str | None = None) -> Path:
+    """Return a contender's interpreter; its environment is made if need be, of a commit for ``BEFORE``."""
+    requirement = REQUIREMENTS.get(name)
+    if name == BEFORE:
+        requirement = f"skpadim @ git+{_BENCHMARKS.parent.as_uri()}@{before}"
+    if requirement is None:
         return Path(sys.executable)
-    folder = (environments / name).absolute()
+    folder = (environments / name.replace(" ", "_")).absolute()
     python = folder / "bin" / "python"
     # The same torch for all: what differs is not it.
-    wanted = [REQUIREMENTS[name], f"torch=={torch.__version__.split('+')[0]}"]
+    wanted = [requirement, f"torch=={torch.__version__.split('+')[0]}"]
     installed = folder / ".installed"
     if not installed.exists() or installed.read_text() != "\n".join(wanted):
         uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -64,11 +69,10 @@ def _run(command: list[str]) -> None:
 class Process:
     """A contender's process. A call that fails leaves it usable; one past the time limit ends it."""
 
-    def __init__(self, name: str, folder: Path, threads: int, environments: Path) -> None:
+    def __init__(self, name: str, folder: Path, threads: int, python: Path) -> None:
         assert name in MODULES
         self.ended: str | None = None
         pins = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        python = find_python(name, environments)
         self._log = (folder / f"{name}.log").open("w")
         self._process = subprocess.Popen(
             [str(python), "-m", "peers.worker", name, str(folder.absolute())],

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pages import command, machine, table
 
+from .processes import BEFORE
+
+SCORES = {
+    "score": "batch of 32",
+    "score_singly": "single image",
+    "png": "PNG files",
+    "jpeg": "JPEG files",
+}
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
   last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. On a CPU, skpadim passes a
   batch through the network a few images at a time (see "What paid"), so a ratio may be below one. "trunk
   split" takes eight images at a time.
+- "default": skpadim's default detector, EfficientNet-Lite0 with trained weights, and its trunk, to which its
+  ratio is; all others have the network named above.
+- skpadim before: an earlier commit, in an environment of its own.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
@@ -72,8 +83,9 @@ class Results:
     def timed_cell(self, name: str, measure: str, form: str, scale: float = 1.0) -> str:
         """Return a time and, in brackets, its ratio to the trunk's: the median, and the turns' extremes."""
         cell = self.cell(name, measure, form, scale)
-        ratios = [] if self.failed(name, measure) else self.ratios(name, measure, "trunk")
-        if not ratios or name == "trunk":
+        trunk = "trunk default" if name.endswith("default") else "trunk"
+        ratios = [] if self.failed(name, measure) else self.ratios(name, measure, trunk)
+        if not ratios or name == trunk:
             return cell
         spread = f"; {min(ratios):.2f} to {max(ratios):.2f}" if len(ratios) > 1 else ""
         return f"{cell} ({statistics.median(ratios):.2f}{spread})"
@@ -112,14 +124,29 @@ def score_table(results: Results, names: Sequence[str]) -> list[str]:
 
 def peers_against_skpadim(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """Say how many times as long as skpadim the others take."""
-    measures = [f"fit {size}" for size in sizes] + ["score", "score_singly", "png", "jpeg"]
-    heads = [f"fit, {size:,}" for size in sizes] + ["batch of 32", "single image", "PNG files", "JPEG files"]
+    heads = {f"fit {size}": f"fit, {size:,}" for size in sizes} | SCORES
+    peers = [name for name in names if not name.startswith("trunk")]
+    return ratio_table(results, peers, "skpadim", "times skpadim's", heads, ".1f")
+
+
+def beside_before(results: Results, names: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Say what skpadim takes beside an earlier commit."""
+    heads = {f"fit {size}": f"fit, {size:,}" for size in sizes} | SCORES
+    heads |= {f"peak {size}": f"peak at {size:,}" for size in sizes}
+    own = [name for name in names if name.startswith("skpadim")]
+    return ratio_table(results, own, BEFORE, f"times {BEFORE}'s", heads, ".2f")
+
+
+def ratio_table(
+    results: Results, names: Sequence[str], to: str, title: str, heads: Mapping[str, str], form: str
+) -> list[str]:
+    """Return the ratios of what contenders take to what one takes, by measures."""
     rows = []
     for name in names:
-        ratios = [results.ratio(name, measure, "skpadim") for measure in measures]
-        if name != "skpadim" and not name.startswith("trunk") and any(ratios):
-            rows.append([name, *("-" if ratio is None else f"{ratio:.1f}" for ratio in ratios)])
-    return table(["times skpadim's", *heads], rows) if rows else []
+        ratios = [results.ratio(name, measure, to) for measure in heads]
+        if name != to and any(ratios):
+            rows.append([name, *("-" if ratio is None else format(ratio, form) for ratio in ratios)])
+    return table([title, *heads.values()], rows) if rows else []
 
 
 def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting: str, base: str) -> str:
@@ -131,6 +158,7 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
         fit_table(results, names, sizes),
         [*score_table(results, names)],
         peers_against_skpadim(results, names, sizes),
+        beside_before(results, names, sizes),
         [f"Map differences are from {base}'s maps."] if base else [],
         ["## What was measured"],
         NOTES.splitlines(),

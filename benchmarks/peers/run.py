@@ -12,6 +12,10 @@ much memory says so in its row. Linux only. About twenty minutes on two quiet co
         --repeats 1 --cap 900
 
 The paper's largest model, with its 550 channels: whether it fits and scores in the memory at hand.
+
+    python benchmarks/peers --before 304d867 --contenders "skpadim before" skpadim "skpadim default" trunk
+
+An earlier commit of this repository, installed into an environment of its own, beside what it became.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from skpadim.datasets import make_inspection_images
 
 from .contenders import MODULES
 from .contenders.shared import BATCH, LAYERS, Setting
-from .processes import EndedError, FailedError, Process, find_python
+from .processes import BEFORE, EndedError, FailedError, Process, find_python
 from .report import Results, report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +56,7 @@ MEASURES = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    names = [name for name in MODULES if name in options.contenders]
+    names = [name for name in MODULES if name in options.contenders and (name != BEFORE or options.before)]
     sizes = sorted(set(options.sizes))
     results = Results()
     base = ""
@@ -91,6 +95,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="GB above imports that a contender may take; default: 80 %% of what is free",
     )
     add("--environments", type=Path, default=ROOT / ".peers", help="folder of the peers' environments")
+    add("--before", metavar="COMMIT", help="an earlier commit of this repository to compare with")
     add("--output", type=Path, help="Markdown file to write")
     options = parser.parse_args(arguments)
     if min(options.sizes) < 3:
@@ -115,7 +120,7 @@ def say(text: str) -> None:
 def is_ready(name: str, options: argparse.Namespace, results: Results) -> bool:
     """Install a contender, if need be, before anything is measured."""
     try:
-        find_python(name, options.environments)
+        find_python(name, options.environments, options.before)
     except FailedError as error:
         results.fail(name, f"fit {min(options.sizes)}", str(error))
         return False
@@ -155,7 +160,8 @@ def processes(
     running: dict[str, Process] = {}
     try:
         for name in names:
-            running[name] = Process(name, folder, options.threads, options.environments)
+            python = find_python(name, options.environments, options.before)
+            running[name] = Process(name, folder, options.threads, python)
         for name, process in list(running.items()):
             try:
                 process.wait_until_ready()
@@ -205,7 +211,7 @@ def compare(fitted: dict[str, Process], options: argparse.Namespace, results: Re
     """Record the largest relative differences of distances, from the reference's or else skpadim's."""
     found = {}
     for name, process in fitted.items():
-        if not name.startswith("trunk"):
+        if not name.startswith("trunk") and not name.endswith("default"):
             try:
                 found[name] = np.load(process.call("distances", cap=options.cap))
             except FailedError as error:

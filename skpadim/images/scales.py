@@ -219,7 +219,7 @@ class RangeSeen:
         largest = 255 if shares.dtype == np.uint8 else 1
         # A thousandth at either end may be dead or hot pixels of the camera.
         sample = shares.ravel()[:: max(1, shares.size // _PIXELS_LOOKED_AT)]
-        low, high = (float(end) / largest for end in np.quantile(sample, (0.001, 0.999)))
+        low, high = (float(end) / largest for end in _ends(sample))
         with _SEEN_LOCK:
             self._low, self._high = min(self._low, low), max(self._high, high)
             self._beyond += beyond * n_images
@@ -250,3 +250,11 @@ class RangeSeen:
             "bits than their type, or a scale of their own, pass value_range=bits or (low, high), the values "
             "that stand for black and white."
         )
+
+
+def _ends(values: np.ndarray) -> tuple[Any, Any]:
+    """Return the quantiles 0.001 and 0.999 of numbers, to one of them, several times faster than NumPy's."""
+    low = len(values) // 1000
+    high = len(values) - 1 - low
+    ordered = np.partition(values, (low, high))
+    return ordered[low], ordered[high]

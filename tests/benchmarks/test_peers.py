@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def process(folder, tmp_path):
-    process = processes.Process("trunk", folder, 1, tmp_path)
+    process = processes.Process("trunk", folder, 1, processes.find_python("trunk", tmp_path))
     yield process
     process.end()
 
