@@ -236,8 +236,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         ----------
         X : images
             An array (n, h, w) or (n, h, w, 3), uint8, uint16 or float in [0, 1]; a list or array of file
-            paths; a list of PIL images or of arrays of any sizes; a torch tensor (n, 3, h, w). At least
-            three.
+            paths; a list of PIL images or of arrays of any sizes; a torch tensor (n, 3, h, w); a
+            :class:`PhotoLoader`. To learn from, also an iterator or a Dask bag of them. At least three.
         y : object
             Not learned from. Where it labels images -1, a warning says that they are learned as good.
 

@@ -57,8 +57,9 @@ class Checkpoints:
         self._path = None if folder is None else _file_in(folder)
         self._every = every
         self._steps = steps
-        self._images: Any = images
-        self._of_photos = "" if folder is None else _names(self._images)
+        photos: Any = images
+        self._images = photos
+        self._of_photos = "" if folder is None else _names(photos)
         self._n_before = 0
         self._start = 0
         self._n_batches = 0

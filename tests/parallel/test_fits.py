@@ -16,7 +16,7 @@ from small import small
 from workers import drawn
 
 
-@pytest.mark.parametrize("engine", ["loky", "threading", "dask"], indirect=True)
+@pytest.mark.parametrize("engine", ["loky", "threading", "dask", "ray"], indirect=True)
 def test_fit_is_that_of_one_process(engine, loader, alone):
     with engine():
         assert_same(small(**PARAMS).fit(loader), alone)

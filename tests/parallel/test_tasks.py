@@ -56,7 +56,7 @@ def test_files_that_a_machine_lacks_are_named_with_the_machine(engine):
 
 
 @pytest.mark.parametrize("in_rounds", [False, True])
-@pytest.mark.parametrize("engine", ["loky", "dask"], indirect=True)
+@pytest.mark.parametrize("engine", ["loky", "dask", "ray"], indirect=True)
 def test_tasks_of_a_dead_worker_are_done_again(engine, in_rounds, tmp_path):
     flag = tmp_path / "flag"
     with engine():

@@ -10,7 +10,7 @@ from small import small
 from workers import KillsOnce
 
 
-@pytest.mark.parametrize("engine", ["dask", "ray"], indirect=True)
+@pytest.mark.parametrize("engine", ["dask"], indirect=True)
 def test_what_a_dead_worker_had_is_done_again(engine, loader, alone, tmp_path):
     deadly = PhotoLoader(loader.items, KillsOnce(tmp_path / "flag", 22))
     with engine():
