@@ -68,7 +68,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
     loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
         Anomaly scores of training images against the Gaussians of all *other* training images, exact.
     loo_indices_ : ndarray of shape (min(n_images, n_calibration),)
-        Which training images these are the scores of, by their place in the stream.
+        Which training images these are the scores of, by their place in the stream; of a detector, in `X`.
     offset_ : float
         Minus the conformal quantile of ``loo_scores_``: ``decision_function`` is ``score_samples - offset_``.
     level_shapes_ : list of (int, int, int)

@@ -24,10 +24,12 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from ..base.randomness import draw_seed
 from ..calibration import conformal_threshold
 from ..detector import PaDiMDetector
 from ..features import CNNFeatureTransformer
 from ..gaussian import PatchGaussian
+from ..growth.growth import Growth, paths_of
 from ..images.collection import Images
 from ..network.extractor import normalised_pixels
 from ..network.normalisation import Normalisation
@@ -93,16 +95,19 @@ def _learned_again(
     kept = channels.by_layer([shape[0] for shape in features.level_shapes_])
     images = features.images(photos, on_error=detector.on_error)
     learned: PatchGaussian = clone(gaussian)
-    learned.fit_stream(features.levels(images, kept), features.input_size_, features.ignored_)
+    # By the contents of photos, so that those calibrate that did in the fit.
+    growth = Growth(gaussian.n_calibration, draw_seed(gaussian.random_state))
+    for batch in features.stream(images, kept, measure=True):
+        growth.add(batch, paths_of(images, batch.indices))
+    learned.calibrate(learned.learn(growth.patches, features.input_size_, features.ignored_))
     if learned.n_samples_seen_ != gaussian.n_samples_seen_:
         raise ValueError(
             f"photos: {learned.n_samples_seen_} could be read, and the detector has learned "
             f"{gaussian.n_samples_seen_}. Pass the good photos of the fit, all of them and no others."
         )
     if half_rows:
-        read = [index for index in range(len(images)) if index not in images.failures]
-        calibration = [read[place] for place in learned.loo_indices_]
-        _round_rows(learned, [features.extract(b, kept) for b in features.batches(images, only=calibration)])
+        calibration = features.batches(images, only=learned.loo_indices_.tolist())
+        _round_rows(learned, [features.extract(batch, kept) for batch in calibration])
     if _has_own_threshold(gaussian):
         return learned.set_threshold(-gaussian.offset_)
     return learned.set_false_alarm_rate(gaussian.false_alarm_rate)
