@@ -4,9 +4,10 @@ Leaving g out of N images changes the co-moments by those of the group and of th
 z_i = x_i - mu, the rows Z of the group, s = sum z_i, n = N - g images left, and c = 1 / (n - 1), the pairwise
 formula of Chan, Golub and LeVeque (1979), solved for one of the parts, reads
 Sigma_-G + eps I = A - c Z^T B Z, where A = c S + eps I and B = I + 1 1^T / n. The mean moves to mu - s / n.
-With whitened rows U = Z L^-T, A = L L^T, and y_i = u_i + sum u / n, Woodbury's identity and B^-1 = I - 1 1^T / N
-give M_i^2 = y_i^T (I - c U^T B U)^-1 y_i = |y_i|^2 + c y_i^T U^T (B^-1 - c U U^T)^-1 U y_i: a system of as many
-rows as the group has images, or as there are channels, whichever is smaller.
+With whitened rows U = Z L^-T, A = L L^T, and y_i = u_i + sum u / n, Woodbury's identity and
+B^-1 = I - 1 1^T / N give M_i^2 = y_i^T (I - c U^T B U)^-1 y_i
+= |y_i|^2 + c y_i^T U^T (B^-1 - c U U^T)^-1 U y_i: a system of as many rows as there are channels, or as the
+group has images, whichever are fewer.
 
 A row that stands for r equal images counts as r rows: Z becomes sqrt(r) Z, and 1 becomes sqrt(r) 1.
 """

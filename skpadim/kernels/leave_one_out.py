@@ -59,9 +59,9 @@ def factor_and_leave_one_out(
     -----
     Beside its arguments and its results it holds at most four times the co-moments of a band (8 bytes x
     patches of the band x channels^2 at most; a band is as many coarse nodes as fit ``BAND_BYTES``, at least
-    one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images. With groups,
-    the channels by which a band is cut are the images of the largest, where it has more of them than there are
-    channels, and twelve chunks of one group are held.
+    one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images. With
+    groups, a band is as many coarse nodes as let the features of the largest fit ``BAND_BYTES``, too, and
+    twelve chunks, or those of one group, are held.
     """
     tree = moments.tree
     channels = [mean.shape[1] for mean in moments.means]
