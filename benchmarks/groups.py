@@ -1,7 +1,8 @@
 """Good photos of another day: how many are flagged, by leave-one-out and by leave-one-day-out scores?
 
 Drawn photos of flanges, which are alike, and photos of real tiles, which differ, are dealt at random to days,
-each with a light, a focus and a camera position of its own. A detector learns some days, with and without `groups`, and judges photos of the same days and of others.
+each with a light, a focus and a camera position of its own. A detector learns some days, with and without
+`groups`, and judges photos of the same days and of others.
 
     python benchmarks/groups.py --data DIR --output docs/results/groups.md
 
@@ -139,11 +140,11 @@ def page(sizes, options, rows) -> str:
             f"photos of magnetic tiles (Huang, Qiu, Yuan, 2018; {counts['tiles']}), EfficientNet-Lite0 at "
             f"{SIDE} px, otherwise the defaults. Flanges are all alike, tiles are not.",
             "",
-            f"The days are made up: photos are dealt at random to days of {PHOTOS_A_DAY}, and each day gets a "
-            "light, a focus and a camera position of its own, drawn from normal distributions (standard "
-            f"deviations, {spreads}). A detector learns {LEARNED_A_DAY} photos of each of some days. *One out* "
-            "takes the threshold from leave-one-out scores, *day out* from `fit(X, groups=day)`. Asked for "
-            f"are {100 * RATE:.0f} % of good photos. A cell says how many are flagged, as means over "
+            f"The days are made up: photos are dealt at random to days of {PHOTOS_A_DAY}, and each day gets "
+            "a light, a focus and a camera position of its own, drawn from normal distributions (standard "
+            f"deviations, {spreads}). A detector learns {LEARNED_A_DAY} photos of each of some days. *One "
+            "out* takes the threshold from leave-one-out scores, *day out* from `fit(X, groups=day)`. Asked "
+            f"for are {100 * RATE:.0f} % of good photos. A cell says how many are flagged, as means over "
             f"{options.splits} choices of the days: of the photos of the same days that were not learned, of "
             "photos of all other days, and of defective ones on random days. "
             "[Photos of another day](../thresholds.md#photos-of-another-day) says what to make of it.",
