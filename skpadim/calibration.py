@@ -32,11 +32,14 @@ class Calibration:
         Which of these images has the first place, which the next, and so on.
     places : list of int
         Their places among all images, ascending.
+    n_groups : int or None
+        Of how many groups they are; None without groups.
     """
 
     squared: Tensor
     order: list[int]
     places: list[int]
+    n_groups: int | None = None
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

@@ -30,6 +30,7 @@ from .channels import RandomChannelSelector
 from .features import CNNFeatureTransformer, describe_image_input
 from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
+from .growth.groups import label
 from .growth.on_demand import drop_carried
 from .growth.seeing import see
 from .images.arriving import ArrivingImages
@@ -124,9 +125,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         The fitted steps "features", "channels" and "gaussian".
     channel_indices_ : ndarray of shape (n_channels,)
         The channels kept; they index the concatenated embedding, layers in the order given.
-    loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
-        Anomaly scores of training images against the Gaussians of all *other* training images, exact.
-    loo_indices_ : ndarray of shape (min(n_images, n_calibration),)
+    loo_scores_ : ndarray of shape (n_scores,)
+        Anomaly scores of training images against the Gaussians of all *other* training images, exact: of
+        those that are no copies, or of other groups. There are min(n_images, n_calibration), or with groups
+        as many as whole groups have.
+    loo_indices_ : ndarray of shape (n_scores,)
         Which training images these are the scores of, by index in `X`.
     skipped_ : dict of int to str
         What was wrong with each image of the fit that ``on_error="skip"`` left out, by its index.
@@ -229,7 +232,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
     @with_callbacks
-    def fit(self, X: Any, y: object = None) -> Self:
+    def fit(self, X: Any, y: object = None, groups: ArrayLike | None = None) -> Self:
         """Learn from photos of good parts, a batch at a time.
 
         Parameters
@@ -240,6 +243,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             :class:`PhotoLoader`. To learn from, also an iterator or a Dask bag of them. At least three.
         y : object
             Not learned from. Where it labels images -1, a warning says that they are learned as good.
+        groups : array-like of shape (n_images,), optional
+            Labels of what photos have in common, such as the day or the batch: numbers, words or dates. Each
+            photo is then scored against the Gaussians of all photos of *other* groups, so that the threshold
+            is one for photos of a new group; see the user guide. At least two, none of more photos than
+            ``n_calibration``, each of which leaves three; of more photos than that, whole groups are drawn.
+            None: only exact copies of a photo are left out with it.
 
         Returns
         -------
@@ -254,10 +263,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Warns
         -----
         UserWarning
-            If y, +1 good and -1 defective, says that defective images are among them.
+            If y, +1 good and -1 defective, says that defective images are among them; if some are copies.
         """
         steps = self._make_steps()
         images = self._given(steps, X, y, min_images=3)
+        seed = draw_seed(steps.gaussian.random_state)
+        label(images, groups).refuse_unfit(self.n_calibration, seed)
         self._fit_network(steps)
         self._check_room(steps, images)
         growth = new_growth(steps)

@@ -22,6 +22,7 @@ from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin, Calibration
 from .growth.factors import factor_patches, resolve_epsilon
 from .growth.gaussians import GrowingGaussian
+from .growth.groups import Membership, check_groups
 from .growth.patches import PatchGrowth, grow_by_place, refuse_what_teaches_nothing
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
@@ -65,10 +66,14 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         hence ``c p + c (c + 1) / 2`` entries, row by row.
     epsilon_ : float
         What was added to every variance.
-    loo_scores_ : ndarray of shape (min(n_images, n_calibration),)
-        Anomaly scores of training images against the Gaussians of all *other* training images, exact.
-    loo_indices_ : ndarray of shape (min(n_images, n_calibration),)
+    loo_scores_ : ndarray of shape (n_scores,)
+        Anomaly scores of training images against the Gaussians of all *other* training images, with groups
+        of all images of other groups; exact. There are min(n_images, n_calibration), or with groups as many
+        as whole groups have.
+    loo_indices_ : ndarray of shape (n_scores,)
         Which training images these are the scores of, by their place in the stream; of a detector, in `X`.
+    n_groups_ : int or None
+        How many groups the images of ``loo_scores_`` are of; None without groups.
     offset_ : float
         Minus the conformal quantile of ``loo_scores_``: ``decision_function`` is ``score_samples - offset_``.
     level_shapes_ : list of (int, int, int)
@@ -126,7 +131,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
 
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
-    def fit(self, X: FeaturePyramid | ArrayLike, y: object = None) -> Self:
+    def fit(self, X: FeaturePyramid | ArrayLike, y: object = None, groups: ArrayLike | None = None) -> Self:
         """Fit a Gaussian at every patch position.
 
         Parameters
@@ -135,6 +140,10 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
             Features of good images, at least three. An array of two dimensions is one patch.
         y : object
             Not learned from. Where it labels images -1, a warning says that they are learned as good.
+        groups : array-like of shape (n,), optional
+            Labels of what images have in common, such as the day or the batch: numbers, words or dates. Each
+            image is then scored against the Gaussians of all images of *other* groups. At least two, none of
+            more images than ``n_calibration``, each of which leaves three.
 
         Returns
         -------
@@ -143,7 +152,8 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         Raises
         ------
         ValueError
-            If X has fewer than three images, is not finite, or has a covariance without Cholesky factor.
+            If X has fewer than three images, is not finite, or has a covariance without Cholesky factor; or
+            if groups are too few or too large, or a label is missing.
 
         Warns
         -----
@@ -152,9 +162,11 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         """
         pyramid = self._check(X, reset=True)
         warn_of_defective(y, len(pyramid))
+        labels, seed = check_groups(groups, len(pyramid)), draw_seed(self.random_state)
+        labels.refuse_unfit(self.n_calibration, seed)
         levels = (levels for _, levels in self._chunks(pyramid))
-        growth = grow_by_place(levels, self.n_calibration, draw_seed(self.random_state))
-        calibration = self.learn(growth, pyramid.image_size, None)
+        growth = grow_by_place(levels, self.n_calibration, seed, labels.names)
+        calibration = self.learn(growth, pyramid.image_size, None, labels.membership())
         del growth
         return self._settle(calibration)
 
@@ -350,7 +362,11 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         return (factor @ factor.mT).numpy()[np.ix_(place, place)]
 
     def learn(
-        self, growth: PatchGrowth | None, size: tuple[int, int], ignored: NDArray[np.bool_] | None
+        self,
+        growth: PatchGrowth | None,
+        size: tuple[int, int],
+        ignored: NDArray[np.bool_] | None,
+        membership: Membership | None = None,
     ) -> Calibration:
         """Take means and factors from what was accumulated; :meth:`calibrate` ends the fit.
 
@@ -364,6 +380,8 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         size : (int, int)
             Height and width in pixels of the images.
         ignored : ndarray of shape (height, width), bool, or None
+        membership : Membership, optional
+            Which images are left out together. None: each is left out alone.
 
         Returns
         -------
@@ -378,7 +396,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         assert growth is not None
         self._take_shapes(growth, size, ignored)
         self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments)
-        factored = factor_patches(growth, self.epsilon_)
+        factored = factor_patches(growth, self.epsilon_, membership)
         self.location_, self.whitening_ = factored.location, factored.whitening
         return factored.calibration
 
@@ -395,6 +413,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self
         """
         self.loo_indices_ = np.array(calibration.places)
+        self.n_groups_ = calibration.n_groups
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
         scores = self.image_scores(calibration.squared.sqrt_())
         self.loo_scores_ = scores[calibration.order].cpu().numpy()

@@ -94,6 +94,10 @@ def fit(
     on_error: Annotated[
         OnError, typer.Option(help="A photo that cannot be read ends the fit, or is left out.")
     ] = OnError.RAISE,
+    groups: Annotated[
+        bool,
+        typer.Option("--groups", help="Photos of one day, say, are in a folder each, and left out together."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda. Default: a GPU, if there is one.")] = None,
     decoders: Decoders = None,
@@ -102,7 +106,7 @@ def fit(
 ) -> None:
     """Learn photos of good parts, and write a model file.
 
-    FOLDER holds the photos, or has them in train/good.
+    FOLDER holds the photos, or has them in train/good; with --groups in folders there.
     """
     with in_words(context.obj):
         parameters: dict[str, Any] = {
@@ -125,7 +129,7 @@ def fit(
         }
         from .fitting import fit as learn
 
-        learn(folder, output, name, parameters)
+        learn(folder, output, name, parameters, by_group=groups)
 
 
 @app.command()

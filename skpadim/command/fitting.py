@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.whole_files import refuse_absent_folder
 from .messages import say, show
-from .photos import find_training_photos
+from .photos import find_training_groups, find_training_photos
 from .progress import FitProgress, Progress
 from .thumbnails import thumbnail
 
@@ -22,7 +22,9 @@ _N_THUMBNAILS = 12
 _N_NAMED = 5
 
 
-def fit(folder: Path, output: Path, name: str | None, parameters: Mapping[str, Any]) -> None:
+def fit(
+    folder: Path, output: Path, name: str | None, parameters: Mapping[str, Any], *, by_group: bool = False
+) -> None:
     """Learn from the photos in a folder, and write a model file.
 
     Parameters
@@ -33,16 +35,23 @@ def fit(folder: Path, output: Path, name: str | None, parameters: Mapping[str, A
         What to call the model. None: as the file.
     parameters : mapping
         Of `PaDiMDetector`.
+    by_group : bool, default=False
+        Whether the photos lie in a folder for every group, which is left out as a whole.
     """
     from ..detector import PaDiMDetector
     from ..model_file import describe, save_model
 
     refuse_absent_folder(output)
-    paths = [str(path) for path in find_training_photos(folder)]
+    groups = None
+    if by_group:
+        found, groups = find_training_groups(folder)
+    else:
+        found = find_training_photos(folder)
+    paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
     begin = time.perf_counter()
     with Progress("Learning", len(paths)) as progress:
-        detector.set_callbacks(FitProgress(progress, detector.batch_size)).fit(paths)
+        detector.set_callbacks(FitProgress(progress, detector.batch_size)).fit(paths, groups=groups)
     detector.set_callbacks()
     seconds = time.perf_counter() - begin
     card = describe(detector)
@@ -50,7 +59,7 @@ def fit(folder: Path, output: Path, name: str | None, parameters: Mapping[str, A
     card["skipped"] = {paths[int(index)]: reason for index, reason in card["skipped"].items()}
     thumbnails = _name_training(card["training"], paths, detector)
     save_model(detector, output, card=card, thumbnails=thumbnails)
-    _tell(card, folder)
+    _tell(card, folder, groups)
     show(f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -71,10 +80,11 @@ def _name_training(
     return thumbnails
 
 
-def _tell(card: Mapping[str, Any], folder: Path) -> None:
+def _tell(card: Mapping[str, Any], folder: Path, groups: Sequence[str] | None) -> None:
     training, threshold = card["training"], card["threshold"]
     rate = 100 * card["false_alarm_rate"]
     n_above = sum(row["loo_score"] > threshold for row in training)
+    others = "others" if groups is None else f"of other groups ({len(set(groups))} folders)"
     height, width = card["crop_size"] or card["image_size"]
     show(f"Learned {card['n_photos']} photos of good parts in {folder} ({card['seconds']:.0f} s).")
     for path, reason in card["skipped"].items():
@@ -85,7 +95,7 @@ def _tell(card: Mapping[str, Any], folder: Path) -> None:
         "score higher: the false-alarm rate."
     )
     show(
-        f"Each training photo against all others: {n_above} of {len(training)} score above the threshold. "
+        f"Each training photo against all {others}: {n_above} of {len(training)} score above the threshold. "
         "The highest:"
     )
     for row in training[:_N_NAMED]:

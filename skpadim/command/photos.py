@@ -66,6 +66,29 @@ def find_training_photos(folder: Path) -> list[Path]:
     return images_in(good, "photos of good parts, right in the folder or in 'train/good' in it")
 
 
+def find_training_groups(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the good photos to learn from, and the folder of each, which is its group.
+
+    They lie in folders in ``train/good``, or else in folders in the folder.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one lies in no folder of its own.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {str(folder)!r}; found: {contents(folder.parent)}.")
+    good = training_folder(folder) or folder
+    paths = list(photos_below(good))
+    alone = [path for path in paths if path.parent == good]
+    if not paths or alone:
+        found = f"{str(alone[0])!r} lies in none" if alone else f"found: {contents(good)}"
+        raise ValueError(
+            f"--groups takes the photos of every group from a folder of their own in {str(good)!r}; {found}."
+        )
+    return paths, [str(path.parent.relative_to(good)) for path in paths]
+
+
 def photos_below(folder: Path, left_out: Set[str] = frozenset()) -> Iterator[Path]:
     """Yield the photos in a folder and in those below, without hidden ones, masks and what is left out."""
     for name, below, files in os.walk(folder):

@@ -75,6 +75,11 @@ def at_precision(
             f"precision={precision!r} moves scores, so its threshold must be calibrated anew: pass the good "
             "photos of the fit as photos."
         )
+    if getattr(detector.pipeline_[-1], "n_groups_", None) is not None:  # files of earlier versions have none
+        raise ValueError(
+            f"precision={precision!r} moves scores, so its threshold must be calibrated anew, and this "
+            "detector was calibrated with groups, which it does not keep. Export it in float32."
+        )
     rounded = (
         in_half(trunk)
         if precision == "float16"
@@ -99,7 +104,9 @@ def _learned_again(
     growth = Growth(gaussian.n_calibration, draw_seed(gaussian.random_state))
     for batch in features.stream(images, kept, measure=True):
         growth.add(batch, paths_of(images, batch.indices))
-    learned.calibrate(learned.learn(growth.patches, features.input_size_, features.ignored_))
+    learned.calibrate(
+        learned.learn(growth.patches, features.input_size_, features.ignored_, growth.photos.membership())
+    )
     if learned.n_samples_seen_ != gaussian.n_samples_seen_:
         raise ValueError(
             f"photos: {learned.n_samples_seen_} could be read, and the detector has learned "

@@ -99,7 +99,9 @@ class Checkpoints:
             and self._holds_same(saved, n_done)
         )
         if not same:
-            raise ValueError(f"the checkpoint {str(self._path)!r} is of a fit on other photos. {_WAY_OUT}")
+            raise ValueError(
+                f"the checkpoint {str(self._path)!r} is of a fit on other photos or groups. {_WAY_OUT}"
+            )
         self._start = n_done
         failures = zip(arrays["failures"].tolist(), texts_of(arrays["failure_reasons"]), strict=True)
         self._images.failures.update(failures)
@@ -190,8 +192,9 @@ def _contents(steps: Steps, images: Images, indices: Sequence[int]) -> list[byte
 
 
 def _names(images: Images) -> str:
-    """Return a digest of how many photos there are, and of their paths."""
-    return digest(len(images), *(images.path(index) for index in range(len(images))))
+    """Return a digest of how many photos there are, of their paths, and of their groups."""
+    paths = (images.path(index) for index in range(len(images)))
+    return digest(len(images), *paths, b"".join(images.groups))
 
 
 def _file_in(folder: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -26,11 +26,12 @@ from ..images.ignore import warn_of_aspect
 from .estimators import Growing, GrowingEstimator
 from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
+from .groups import label
 from .growth import SPARE, Growth, refuse_not_finite
 from .identity import identity, refuse_others
 from .on_demand import OnDemand, carried
 from .parameters import refuse_fixed, refuse_other_parameters
-from .photos import PhotosSeen
+from .photos import PhotosSeen, refuse_unfit_groups
 from .seeing import see
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class GrowingDetector(GrowingEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
     @with_callbacks
-    def partial_fit(self: Any, X: Any, y: object = None) -> Any:
+    def partial_fit(self: Any, X: Any, y: object = None, groups: ArrayLike | None = None) -> Any:
         """Learn from more photos: after any number of calls all is as after one ``fit`` on all photos.
 
         A call costs what its own photos cost, however many came before. The factors are computed when
@@ -104,6 +105,8 @@ class GrowingDetector(GrowingEstimator):
             See :meth:`fit`; at least one.
         y : object
             As for :meth:`fit`.
+        groups : array-like of shape (n_images,), optional
+            As for :meth:`fit`, in all calls or in none. The same label in another call is the same group.
 
         Returns
         -------
@@ -125,6 +128,8 @@ class GrowingDetector(GrowingEstimator):
             steps = before.fitted
             self._refresh(steps)
         images = self._given(steps, X, y)
+        seen = PhotosSeen() if before is None else before.growth.photos
+        refuse_unfit_groups(seen, label(images, groups), self.n_calibration)
         if before is None:
             self._fit_network(steps)
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
@@ -222,7 +227,9 @@ class GrowingDetector(GrowingEstimator):
     def _learn(self: Any, steps: Steps, growth: Growth, *, keep: bool) -> None:
         """Set all that is learned; the moments may go while it is laid out."""
         features, channels, gaussian = steps
-        calibration = gaussian.learn(growth.patches, features.input_size_, features.ignored_)
+        calibration = gaussian.learn(
+            growth.patches, features.input_size_, features.ignored_, growth.photos.membership()
+        )
         self.photo_statistics_ = growth.photo_statistics()
         if not keep:
             growth.patches = None

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..calibration import Calibration
 from ..kernels.leave_one_out import factor_and_leave_one_out
 from ..kernels.moments import Moments, mean_variance
 from ..kernels.whitening import NotPositiveDefiniteError
 from ..pyramid import CoarseToFine
+from .groups import Membership, leave_out
 from .patches import PatchGrowth
 
 # epsilon="auto" is this share of the mean feature variance.
@@ -46,13 +48,15 @@ def resolve_epsilon(epsilon: float | str, moments: Moments) -> float:
     return float(epsilon) if epsilon != "auto" else _AUTO_EPSILON * mean_variance(moments)
 
 
-def factor_patches(growth: PatchGrowth, epsilon: float) -> Factored:
+def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership | None = None) -> Factored:
     """Factor the covariances of all patches, and leave out each image of the sample.
 
     Parameters
     ----------
     growth : PatchGrowth
     epsilon : float
+    membership : Membership, optional
+        Which images are left out together. None: each is left out alone.
 
     Returns
     -------
@@ -61,7 +65,7 @@ def factor_patches(growth: PatchGrowth, epsilon: float) -> Factored:
     Raises
     ------
     ValueError
-        If a covariance has no Cholesky factor.
+        If a covariance has no Cholesky factor, or as :func:`skpadim.growth.groups.leave_out`.
 
     Warns
     -----
@@ -69,10 +73,11 @@ def factor_patches(growth: PatchGrowth, epsilon: float) -> Factored:
         If leave-one-out scores lose digits.
     """
     moments, sample, order = growth.moments, growth.sample, CoarseToFine(growth.shapes)
+    plan = leave_out(sample, membership)
     images = [[level.permute(0, 3, 1, 2) for level in block] for block in sample.blocks()]
     dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
     try:
-        rows, squared = factor_and_leave_one_out(moments, images, epsilon, dtype)
+        rows, squared = factor_and_leave_one_out(moments, images, epsilon, dtype, plan.groups)
     except NotPositiveDefiniteError:
         n_channels = sum(shape[0] for shape in growth.shapes)
         raise ValueError(
@@ -87,14 +92,22 @@ def factor_patches(growth: PatchGrowth, epsilon: float) -> Factored:
     whitening = [
         part.cpu().numpy().reshape(*grid, -1) for part, grid in zip(rows, moments.tree.grids, strict=True)
     ]
-    _warn_of_rounding(float(squared.max()), moments.n_images, epsilon)
-    return Factored(order.as_given(means), whitening, Calibration(squared, sample.order(), sample.places()))
+    n_others = squared.new_full((len(squared),), moments.n_images - 1)
+    for group in plan.groups:
+        n_others[list(group.rows)] = moments.n_images - group.n_images
+    _warn_of_rounding(squared.amax((1, 2)), n_others, epsilon)
+    return Factored(
+        order.as_given(means), whitening, Calibration(squared, plan.order, plan.places, plan.n_groups)
+    )
 
 
-def _warn_of_rounding(squared: float, n: int, epsilon: float) -> None:
-    """Warn where 1 - b q = 1 / (1 + M^2 (N - 1) / (N (N - 2))) is too near to rounding."""
-    remainder = 1 / (1 + squared * (n - 1) / (n * (n - 2)))
-    if remainder < _SMALLEST_REMAINDER:
+def _warn_of_rounding(squared: Tensor, n: Tensor, epsilon: float) -> None:
+    """Warn where 1 - b q = 1 / (1 + M^2 n / ((n + 1) (n - 1))), for n others, is too near to rounding.
+
+    Of a group that is the smallest eigenvalue of what is solved, to a factor of the size of the group.
+    """
+    remainder = 1 / (1 + squared * n / ((n + 1) * (n - 1)))
+    if float(remainder.min()) < _SMALLEST_REMAINDER:
         warnings.warn(
             f"epsilon={epsilon:.3g} is so small beside the variance of the features that "
             "leave-one-out scores, and the threshold, lose digits to rounding. Raise epsilon, or pass "

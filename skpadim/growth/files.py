@@ -219,6 +219,7 @@ def _of_photos(photos: PhotosSeen) -> Arrays:
         "paths": of_texts(photos.paths),
         "starts": np.array(photos.starts, dtype=np.int64),
         "n_given": np.array(photos.n_given),
+        "groups": np.frombuffer(bytes(photos.groups), dtype=np.uint8),
     }
 
 
@@ -230,6 +231,7 @@ def _photos(arrays: Mapping[str, NDArray[Any]]) -> PhotosSeen:
         texts_of(arrays["paths"]),
         arrays["starts"].tolist(),
         int(arrays["n_given"]),
+        bytearray(arrays["groups"].tobytes()),
     )
 
 

@@ -23,11 +23,13 @@ from ..pyramid import FeaturePyramid
 from .estimators import Growing, GrowingEstimator
 from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
+from .groups import check_groups, names_of
 from .growth import SPARE, Growth, refuse_not_finite
 from .identity import Identity, refuse_others
 from .on_demand import OnDemand, carried, drop_carried
 from .parameters import refuse_fixed, refuse_other_parameters
 from .patches import names_of_places
+from .photos import refuse_unfit_groups
 
 #: Parameters that decide nothing of what is accumulated.
 FREE = {"device", "false_alarm_rate"}
@@ -41,11 +43,14 @@ class GrowingGaussian(GrowingEstimator):
     epsilon_: float = OnDemand()  # type: ignore[assignment]
     loo_scores_: NDArray[np.float64] = OnDemand()  # type: ignore[assignment]
     loo_indices_: NDArray[np.int64] = OnDemand()  # type: ignore[assignment]
+    n_groups_: int | None = OnDemand()  # type: ignore[assignment]
     offset_: float = OnDemand()  # type: ignore[assignment]
 
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
-    def partial_fit(self: Any, X: FeaturePyramid | ArrayLike, y: object = None) -> Any:
+    def partial_fit(
+        self: Any, X: FeaturePyramid | ArrayLike, y: object = None, groups: ArrayLike | None = None
+    ) -> Any:
         """Learn from more images: after any number of calls all is as after one ``fit`` on all images.
 
         Means and factors are computed when something is asked for that needs them, from three images on.
@@ -56,6 +61,8 @@ class GrowingGaussian(GrowingEstimator):
             Features of good images, at least one.
         y : object
             As for ``fit``.
+        groups : array-like of shape (n,), optional
+            As for ``fit``, in all calls or in none. The same label in another call is the same group.
 
         Returns
         -------
@@ -72,6 +79,7 @@ class GrowingGaussian(GrowingEstimator):
         before = carried(self)
         pyramid = self._check(X, reset=before is None)
         warn_of_defective(y, len(pyramid))
+        labels = check_groups(groups, len(pyramid))
         parameters = self.get_params(deep=False)
         if before is None:
             size = pyramid.image_size
@@ -81,7 +89,8 @@ class GrowingGaussian(GrowingEstimator):
             refuse_other_parameters(parameters, self.get_params(deep=False), free=FREE)
             _refuse_other_size(pyramid, size)
             growth = before.growth.copy()
-        self._take_in(growth, pyramid)
+        refuse_unfit_groups(growth.photos, labels, self.n_calibration)
+        self._take_in(growth, pyramid, labels.names)
         refuse_not_finite(growth)
         self._carry_on(Growing(parameters, growth, size))
         return self
@@ -126,21 +135,24 @@ class GrowingGaussian(GrowingEstimator):
         """Compute what was learned, as far as that is lacking."""
         if "loo_scores_" not in vars(self):
             growing = self._growing
-            self.calibrate(self.learn(growing.growth.patches, growing.fitted, None))
+            growth = growing.growth
+            self.calibrate(self.learn(growth.patches, growing.fitted, None, growth.photos.groups_given()))
 
     def _settle(self: Any, calibration: Calibration) -> Any:
         """End a fit on all images: nothing is carried."""
         drop_carried(self)
         return self.calibrate(calibration)
 
-    def _take_in(self: Any, growth: Growth, pyramid: FeaturePyramid) -> None:
+    def _take_in(self: Any, growth: Growth, pyramid: FeaturePyramid, groups: list[bytes]) -> None:
         """Take images into a growth."""
         growth.begin()
         for rows, levels in self._chunks(pyramid):
-            places = [growth.photos.n_given + row for row in range(len(pyramid))[rows]]
+            indices = range(len(pyramid))[rows]
+            places = [growth.photos.n_given + index for index in indices]
+            names = names_of(groups, indices)
             growth.patches = growth.patches or growth.empty_patches(levels)
-            growth.patches.add(levels, places, names_of_places(places))
-            growth.photos.add(_contents(pyramid, rows), places, [""] * len(places))
+            growth.patches.add(levels, places, names or names_of_places(places))
+            growth.photos.add(_contents(pyramid, rows), places, [""] * len(places), names)
         growth.end(len(pyramid), {})
 
     def _carry_on(self: Any, growing: Growing) -> None:

@@ -74,7 +74,7 @@ class Growth:
         """Begin a call: the photos that come now are counted from here."""
         self.photos.begin()
 
-    def add(self, batch: FeatureBatch, paths: Sequence[str]) -> None:
+    def add(self, batch: FeatureBatch, paths: Sequence[str], groups: Sequence[bytes] = ()) -> None:
         """Take in the photos of a batch, measured.
 
         Parameters
@@ -82,14 +82,17 @@ class Growth:
         batch : FeatureBatch
         paths : sequence of str
             One per photo, empty for what is no file.
+        groups : sequence of bytes, default=()
+            Eight of each photo, equal for those of one group; none without groups.
         """
         assert batch.statistics is not None
         if self.patches is None:
             self.patches = self.empty_patches(batch.levels)
         places = [self.photos.n_given + index for index in batch.indices]
-        self.patches.add(batch.levels, places, batch.contents)
+        # The sample is drawn by groups, so that it holds whole ones.
+        self.patches.add(batch.levels, places, groups or batch.contents)
         self.statistics.add([torch.from_numpy(batch.statistics)], places, batch.contents)
-        self.photos.add(batch.contents, places, paths)
+        self.photos.add(batch.contents, places, paths, groups)
 
     def empty_patches(self, like: Sequence[Tensor]) -> PatchGrowth:
         """Return the growth of no patch, for features (n, channels, height, width) like some."""

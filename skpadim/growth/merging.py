@@ -80,9 +80,14 @@ def merge_growths(growths: Sequence[Growth]) -> Growth:
     Raises
     ------
     ValueError
-        If they are of different kinds.
+        If they are of different kinds, or only some have groups.
     """
     refuse_others([growth.identity for growth in growths])
+    if len({bool(growth.photos.groups) for growth in growths if len(growth.photos)}) > 1:
+        raise ValueError(
+            "parts: the photos of some came with groups, and those of others without. Give groups of all "
+            "photos, or of none."
+        )
     merged = growths[0].copy()
     for growth in growths[1:]:
         merged.absorb(growth)
@@ -107,7 +112,7 @@ def refuse_shared_photos(growths: Sequence[Growth]) -> None:
                     f"parts: {len(same)} photo(s) were learned twice, the first: "
                     f"{growth.photos.describe(int(at[0]))} of part {number} is "
                     f"{other.photos.describe(int(there[0]))} of part {earlier}. Each photo belongs to one "
-                    "part: leave-one-out scores would come out too low."
+                    "part: learned twice it would count twice."
                 )
 
 

@@ -13,6 +13,7 @@ from ..images.collection import Images
 from ..images.notes import Notes
 from ..parallel.tasks import run_tasks
 from .files import Arrays, pack, unpack
+from .groups import names_of
 from .growth import Growth, paths_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def learn_part(shared: tuple[Steps, Growth], part: Part) -> tuple[Arrays, Notes]
     (steps, empty), images = shared, part.images
     growth = empty.copy()
     for batch in steps.features.stream(images, steps.kept(), measure=True):
-        growth.add(batch, paths_of(images, batch.indices))
+        growth.add(batch, paths_of(images, batch.indices), names_of(images.groups, batch.indices))
         if part.last_key is not None and growth.patches is not None:
             growth.patches.sample.leave_out_beyond(part.last_key)
     growth.end(len(images), images.failures)

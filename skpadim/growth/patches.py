@@ -23,6 +23,7 @@ from ..kernels.moments import (
 )
 from ..pyramid import CoarseToFine
 from ..reservoir import Reservoir
+from .groups import names_of
 
 Shape = tuple[int, int, int]
 
@@ -130,7 +131,9 @@ def _names(dtypes: Sequence[torch.dtype]) -> str:
     return " and ".join(sorted({str(dtype).removeprefix("torch.") for dtype in dtypes}))
 
 
-def grow_by_place(batches: Iterable[Sequence[Tensor]], size: int, seed: int) -> PatchGrowth | None:
+def grow_by_place(
+    batches: Iterable[Sequence[Tensor]], size: int, seed: int, groups: Sequence[bytes] = ()
+) -> PatchGrowth | None:
     """Take in a stream of features whose images are told apart by their place in it.
 
     Features of the same image in another batch differ by rounding: their bytes would draw another sample.
@@ -141,6 +144,8 @@ def grow_by_place(batches: Iterable[Sequence[Tensor]], size: int, seed: int) -> 
         On the device, layers as given.
     size, seed : int
         Of the calibration sample.
+    groups : sequence of bytes, default=()
+        Eight of each image, equal for images of one group; none without groups.
 
     Returns
     -------
@@ -151,7 +156,7 @@ def grow_by_place(batches: Iterable[Sequence[Tensor]], size: int, seed: int) -> 
     for levels in batches:
         growth = growth or PatchGrowth.empty(levels, Reservoir(size, seed))
         places = range(start, start + len(levels[0]))
-        growth.add(levels, places, names_of_places(places))
+        growth.add(levels, places, names_of(groups, places) or names_of_places(places))
         start = places.stop
     return growth
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..images.copies import as_numbers, explain_copies
+from ..images.copies import as_numbers, explain_copies, explain_scattered_copies
+from .groups import GroupLabels, Membership, as_names
 
 
 @dataclass
@@ -30,6 +31,8 @@ class PhotosSeen:
         The place of the first photo of every call.
     n_given : int
         Photos given so far.
+    groups : bytearray
+        Eight bytes of each, equal for photos of one group; empty without groups.
     """
 
     contents: bytearray = field(default_factory=bytearray)
@@ -38,6 +41,7 @@ class PhotosSeen:
     paths: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
     n_given: int = 0
+    groups: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -45,7 +49,7 @@ class PhotosSeen:
     @property
     def nbytes(self) -> int:
         """Bytes that are carried, about."""
-        return len(self.contents) + 12 * len(self.places) + sum(map(len, self.paths))
+        return len(self.contents) + len(self.groups) + 12 * len(self.places) + sum(map(len, self.paths))
 
     def digests(self) -> NDArray[np.uint64]:
         """Return the contents as numbers, in order."""
@@ -60,6 +64,7 @@ class PhotosSeen:
             together=self.together[:],
             paths=list(self.paths),
             starts=list(self.starts),
+            groups=self.groups[:],
         )
 
     def begin(self) -> None:
@@ -70,9 +75,16 @@ class PhotosSeen:
         """End a call of so many photos, those included that were skipped."""
         self.n_given += n_given
 
-    def add(self, contents: Sequence[bytes], places: Sequence[int], paths: Sequence[str]) -> None:
+    def add(
+        self,
+        contents: Sequence[bytes],
+        places: Sequence[int],
+        paths: Sequence[str],
+        groups: Sequence[bytes] = (),
+    ) -> None:
         """Take in photos that were learned from one batch."""
         self.contents += b"".join(contents)
+        self.groups += b"".join(groups)
         self.places.extend(places)
         self.together.extend([len(places)] * len(places))
         self.paths.extend(paths)
@@ -80,6 +92,7 @@ class PhotosSeen:
     def absorb(self, other: PhotosSeen) -> None:
         """Take in the photos of another part, which come after these."""
         self.contents += other.contents
+        self.groups += other.groups
         self.places.extend(place + self.n_given for place in other.places)
         self.together.extend(other.together)
         self.paths.extend(other.paths)
@@ -91,6 +104,8 @@ class PhotosSeen:
         kept = np.ones(len(self), dtype=bool)
         kept[list(at)] = False
         self.contents = bytearray(self.digests()[kept].tobytes())
+        if self.groups:
+            self.groups = bytearray(as_names(self.groups)[kept].tobytes())
         self.paths = [path for path, stays in zip(self.paths, kept, strict=True) if stays]
         self.places = array("q", np.array(self.places, dtype=np.int64)[kept].tobytes())
         self.together = array("i", np.array(self.together, dtype=np.int32)[kept].tobytes())
@@ -129,4 +144,36 @@ class PhotosSeen:
 
     def explain_copies(self, since: int) -> str | None:
         """Say how many photos from the ``since``-th on are copies of any before them; None if none is."""
+        if self.groups:
+            return explain_scattered_copies(self.digests(), as_names(self.groups), self.describe, since)
         return explain_copies(self.digests(), self.describe, since)
+
+    def groups_given(self) -> Membership | None:
+        """Return which photos are of one group; None without groups."""
+        if not self.groups:
+            return None
+        return Membership(
+            as_names(self.groups), np.array(self.places), False, lambda at: f"of {self.describe(at)}"
+        )
+
+    def membership(self) -> Membership:
+        """Return which photos are of one group, or without groups which are equal."""
+        copies = Membership(self.digests(), np.array(self.places), True, self.describe)
+        return self.groups_given() or copies
+
+
+def refuse_unfit_groups(photos: PhotosSeen, labels: GroupLabels, n_calibration: int) -> None:
+    """Raise if the groups of photos that come do not go with those of photos before.
+
+    Raises
+    ------
+    ValueError
+        If only some of all photos have groups, or a group grows larger than the calibration sample.
+    """
+    if len(photos) and bool(photos.groups) != bool(labels.names):
+        had, have = ("with", "without") if photos.groups else ("without", "with")
+        raise ValueError(
+            f"groups: photos before came {had} groups, and these come {have}. Give groups of all of them, or "
+            "of none."
+        )
+    labels.refuse_growing_beyond(photos.groups, n_calibration)

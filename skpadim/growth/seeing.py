@@ -13,6 +13,7 @@ from ..parallel.partition import part_size
 from ..parallel.tasks import jobs_at_hand
 from ..stream import FeatureBatch
 from .checkpoints import Checkpoints, refuse_unrepeatable
+from .groups import names_of
 from .growth import Growth, paths_of
 from .parts import Tree, learn_parts
 
@@ -68,7 +69,7 @@ def _see_here(
     n_batches = -(-(len(images) - start) // detector.batch_size)
     batches = steps.features.stream(images, steps.kept(), measure=True, start=start)
     for batch in report_batches(detector, batches, n_batches, X):
-        growth.add(batch, paths_of(images, batch.indices))
+        growth.add(batch, paths_of(images, batch.indices), names_of(images.groups, batch.indices))
         checkpoints.after_batch(growth, batch.indices)
     growth.end(len(images), images.failures)
 

@@ -119,6 +119,8 @@ class Images(NoteTaker):
         The index in X of the first image, where these are a part of X.
     notes : Notes
         What was noticed of images that were read; ``failures`` are part of them.
+    groups : list of bytes
+        Eight of each image, equal for images of one group; empty without groups.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Images(NoteTaker):
         self._source = source
         self._stack_size: Size | None = None
         self.first = first
+        self.groups: list[bytes] = []
         if isinstance(source, list):
             for index, item in enumerate(source):
                 check_item(item, f"X[{first + index}]", is_stated=self._is_stated)
@@ -163,6 +166,7 @@ class Images(NoteTaker):
             skip_failures=self._skip_failures,
             first=self.first + start,
         )
+        some.groups = self.groups[start:stop]
         some.keep_silent()
         return some
 

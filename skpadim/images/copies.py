@@ -111,14 +111,40 @@ def explain_copies(digests: NDArray[np.uint64], describe: Callable[[int], str], 
     since : int, default=0
         Images from here on are looked at, and may be copies of any.
     """
-    groups = copy_groups(digests, since)
-    copies = np.flatnonzero(groups != np.arange(since, len(digests)))
+    originals = copy_groups(digests, since)
+    copies = np.flatnonzero(originals != np.arange(since, len(digests)))
     if not len(copies):
         return None
-    copy, original = int(copies[0]), int(groups[copies[0]])
     return (
-        f"{len(copies)} of {len(groups)} images in X are exact copies of others, the first: "
-        f"{describe(since + copy)} of {describe(original)}. An image whose copy stays in the fit has too low "
-        "a leave-one-out score: the threshold comes out too low, and more good images are called anomalies "
-        "than false_alarm_rate says. Pass each image once."
+        f"{len(copies)} of {len(originals)} images in X are exact copies of others, the first: "
+        f"{describe(since + int(copies[0]))} of {describe(int(originals[copies[0]]))}. Copies are left out "
+        "together, so leave-one-out scores are none too low; but an image counts in means, covariances and "
+        "the threshold as often as it is there. Pass each image once."
+    )
+
+
+def explain_scattered_copies(
+    digests: NDArray[np.uint64],
+    groups: NDArray[np.uint64],
+    describe: Callable[[int], str],
+    since: int = 0,
+) -> str | None:
+    """Say how many images are copies of images of other groups, and what to do; None if none is.
+
+    Parameters
+    ----------
+    digests, describe, since
+        See :func:`explain_copies`.
+    groups : ndarray of shape (n_images,)
+        Equal for images of one group.
+    """
+    originals = copy_groups(digests, since)
+    copies = np.flatnonzero(groups[originals] != groups[since:])
+    if not len(copies):
+        return None
+    return (
+        f"{len(copies)} of {len(originals)} images in X are exact copies of images of other groups, the "
+        f"first: {describe(since + int(copies[0]))} of {describe(int(originals[copies[0]]))}. A group whose "
+        "copies stay in the fit has too low scores: the threshold comes out too low, and more good images "
+        "are called anomalies than false_alarm_rate says. Pass each image once, or put copies into one group."
     )

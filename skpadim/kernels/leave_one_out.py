@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .leave_group_out import LeftOut, without_groups
 from .moments import Moments
 from .whitening import n_entries, pack, squared_distances, whitening_rows
 
@@ -23,7 +24,11 @@ CHUNK_BYTES = 2**24
 
 
 def factor_and_leave_one_out(
-    moments: Moments, images: Sequence[Sequence[Tensor]], ridge: float, dtype: torch.dtype
+    moments: Moments,
+    images: Sequence[Sequence[Tensor]],
+    ridge: float,
+    dtype: torch.dtype,
+    groups: Sequence[LeftOut] = (),
 ) -> tuple[list[Tensor], Tensor]:
     """Factor every covariance, and leave each of some training images out, a band at a time.
 
@@ -35,6 +40,8 @@ def factor_and_leave_one_out(
     ridge : float
     dtype : torch.dtype
         Of the whitening rows returned; they are computed in float64.
+    groups : sequence of LeftOut, default=()
+        Images that are left out together; all others are left out one by one.
 
     Returns
     -------
@@ -52,7 +59,9 @@ def factor_and_leave_one_out(
     -----
     Beside its arguments and its results it holds at most four times the co-moments of a band (8 bytes x
     patches of the band x channels^2 at most; a band is as many coarse nodes as fit ``BAND_BYTES``, at least
-    one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images.
+    one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images. With
+    groups, a band is as many coarse nodes as let the features of the largest fit ``BAND_BYTES``, too, and
+    twelve chunks, or those of one group, are held.
     """
     tree = moments.tree
     channels = [mean.shape[1] for mean in moments.means]
@@ -63,25 +72,50 @@ def factor_and_leave_one_out(
     ]
     counts = [len(levels[0]) for levels in images]
     squared = moments.means[0].new_empty(sum(counts), *tree.fine_shape)
-    for band in tree.bands(8 * n_channels**2, BAND_BYTES):
-        comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
-        factor = whitening_rows(tree, comoments, moments.n_images - 1, ridge)
-        for target, index, nodes, rows in zip(whitening, tree.distinct, band, factor, strict=True):
-            target[index[nodes]] = pack(rows).to(dtype)
-        factor = whitening_rows(tree, comoments, moments.n_images - 2, ridge)
+    largest = max((group.n_rows for group in groups), default=1)
+    are_alone = sum(group.n_rows for group in groups) < len(squared)
+    for band in tree.bands(8 * n_channels * max(n_channels, largest), BAND_BYTES):
+        _factor(moments, band, ridge, whitening)
         leaves = tree.distinct[-1][band[-1]]
-        means = [mean[nodes, None] for mean, nodes in zip(moments.means, band, strict=True)]
-        step = max(1, CHUNK_BYTES // (8 * n_channels * len(leaves)))
-        for levels, results in zip(images, squared.flatten(1).split(counts), strict=True):
-            for start in range(0, len(results), step):
-                chunk = slice(start, start + step)
-                centred = [
-                    tree.gather(level[chunk], depth, nodes) - mean
-                    for depth, (level, nodes, mean) in enumerate(zip(levels, band, means, strict=True))
-                ]
-                q = squared_distances(tree, factor, centred)
-                results[chunk].index_copy_(1, leaves, _without_itself(q, moments.n_images).T)
+        if are_alone:
+            _leave_each_out(moments, band, images, ridge, squared.flatten(1).split(counts))
+        for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES):
+            at = torch.tensor(places, device=squared.device)
+            squared.flatten(1)[at[:, None], leaves] = found.T
     return whitening, squared
+
+
+def _factor(moments: Moments, band: Sequence[slice], ridge: float, whitening: Sequence[Tensor]) -> None:
+    """Write the packed whitening rows of a band."""
+    comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
+    factor = whitening_rows(moments.tree, comoments, moments.n_images - 1, ridge)
+    for target, index, nodes, rows in zip(whitening, moments.tree.distinct, band, factor, strict=True):
+        target[index[nodes]] = pack(rows).to(target.dtype)
+
+
+def _leave_each_out(
+    moments: Moments,
+    band: Sequence[slice],
+    images: Sequence[Sequence[Tensor]],
+    ridge: float,
+    squared: Sequence[Tensor],
+) -> None:
+    """Write the squared distances of every image to the Gaussians of all others, for a band of patches."""
+    tree = moments.tree
+    comoments = [blocks.band(nodes) for blocks, nodes in zip(moments.comoments, band, strict=True)]
+    factor = whitening_rows(tree, comoments, moments.n_images - 2, ridge)
+    leaves = tree.distinct[-1][band[-1]]
+    means = [mean[nodes, None] for mean, nodes in zip(moments.means, band, strict=True)]
+    step = max(1, CHUNK_BYTES // (8 * sum(mean.shape[2] for mean in means) * len(leaves)))
+    for levels, results in zip(images, squared, strict=True):
+        for start in range(0, len(results), step):
+            chunk = slice(start, start + step)
+            centred = [
+                tree.gather(level[chunk], depth, nodes) - mean
+                for depth, (level, nodes, mean) in enumerate(zip(levels, band, means, strict=True))
+            ]
+            q = squared_distances(tree, factor, centred)
+            results[chunk].index_copy_(1, leaves, _without_itself(q, moments.n_images).T)
 
 
 def _without_itself(q: Tensor, n_images: int) -> Tensor:

@@ -8,7 +8,7 @@ a node share what it has seen, so the product of that with their rows is one mat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -126,14 +126,40 @@ def squared_distances(tree: PrefixTree, whitening: Sequence[Blocks], centred: Se
     -------
     Tensor of shape (n_nodes of the last depth, n_images)
     """
+    parts = _whitened(tree, whitening, centred)
+    total = next(parts).square_().sum(dim=2)
+    for depth, part in enumerate(parts, start=1):
+        squared = part.square_().sum(dim=2)
+        total = squared.view(len(total), tree.family_sizes[depth], -1).add_(total[:, None]).flatten(0, 1)
+    return total
+
+
+def whitened(tree: PrefixTree, whitening: Sequence[Blocks], centred: Sequence[Tensor]) -> Tensor:
+    """Return whitened features, whose squares add up to squared Mahalanobis distances.
+
+    Parameters
+    ----------
+    tree, whitening, centred
+        See `squared_distances`.
+
+    Returns
+    -------
+    Tensor of shape (n_nodes of the last depth, n_images, channels of all depths)
+    """
+    joined = centred[0][:, :, :0]
+    for depth, part in enumerate(_whitened(tree, whitening, centred)):
+        joined = torch.cat([with_children(joined, tree.family_sizes[depth]), part], dim=2)
+    return joined
+
+
+def _whitened(tree: PrefixTree, whitening: Sequence[Blocks], centred: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield the whitened features (n_nodes, n_images, channels) that every depth adds."""
     seen = centred[0]  # by the nodes of a depth, of its level and all coarser ones
-    total = torch.bmm(seen, whitening[0].own.mT).square_().sum(dim=2)
+    yield torch.bmm(seen, whitening[0].own.mT)
     for depth in range(1, tree.depth):
         size, own, rows = tree.family_sizes[depth], centred[depth], whitening[depth]
         shared = torch.bmm(seen, rows.cross_by_family(size).mT)
         by_node = shared.view(*seen.shape[:2], size, own.shape[2]).transpose(1, 2).reshape(own.shape)
-        squared = by_node.baddbmm_(own, rows.own.mT).square_().sum(dim=2)
-        total = squared.view(len(seen), size, -1).add_(total[:, None]).flatten(0, 1)
+        yield by_node.baddbmm_(own, rows.own.mT)
         if depth + 1 < tree.depth:
             seen = torch.cat([with_children(seen, size), own], dim=2)
-    return total

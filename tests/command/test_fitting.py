@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
 import warnings
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from commands import run
@@ -105,9 +106,31 @@ def test_photos_that_cannot_be_read_end_the_fit_or_are_named(parts, tmp_path):
     assert skipped[0].endswith("zzz.png") and read_card(output)["n_photos"] == 24
 
 
+def test_photos_in_a_folder_for_every_group(drawn, tmp_path):
+    paths = sorted((drawn / "train" / "good").glob("*.png"))
+    good = tmp_path / "parts" / "train" / "good"
+    for place, path in enumerate(paths):
+        day = good / f"day {place % 3}"
+        day.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, day)
+    output, options = tmp_path / "m.skpadim", ["--image-size", "64", "--false-alarm-rate", "0.2"]
+    result = run("fit", tmp_path / "parts", "-o", output, *options, "--groups")
+    assert "against all of other groups (3 folders)" in result.stdout
+    expected = PaDiMDetector(image_size=64, false_alarm_rate=0.2)
+    expected.fit([str(path) for path in paths], groups=np.arange(24) % 3)
+    found = load_model(output).detector.loo_scores_
+    by_photo = [found[place % 3 * 8 + place // 3] for place in range(24)]
+    assert_allclose(by_photo, expected.loo_scores_, rtol=1e-5)
+    shutil.copy(paths[0], good)
+    result = run("fit", tmp_path / "parts", "-o", output, *options, "--groups", status=2)
+    assert "--groups takes the photos of every group from a folder" in result.stderr
+    assert "lies in none" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["nowhere", "-o", "m.skpadim", "--groups"], "there is no folder 'nowhere'"),
         (["nowhere", "-o", "m.skpadim"], "there is no folder 'nowhere'"),
         (["{parts}", "-o", "nowhere/m.skpadim"], "there is no folder 'nowhere'"),
         (["{parts}/ground_truth", "-o", "m.skpadim"], "photos of good parts"),

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from skpadim.images.collection import check_images
-from skpadim.images.copies import as_numbers, copy_groups, explain_copies, pixel_digests
+from skpadim.images.copies import (
+    as_numbers,
+    copy_groups,
+    explain_copies,
+    explain_scattered_copies,
+    pixel_digests,
+)
 
 
 def draw(n_images, *, side=12, seed=0):
@@ -89,9 +95,25 @@ def test_message_counts_and_names_them():
     assert explain_copies(digests[:2], str) is None
     said = explain_copies(digests, lambda place: f"X[{place}]")
     assert said.startswith("3 of 5 images in X are exact copies of others, the first: X[2] of X[1]. ")
-    assert "false_alarm_rate" in said and "Pass each image once" in said
+    assert "left out together" in said and "Pass each image once" in said
     said = explain_copies(digests, lambda place: f"X[{place}]", since=3)
     assert said.startswith("2 of 2 images in X are exact copies of others, the first: X[3] of X[0]. ")
+
+
+def test_copies_in_other_groups_are_told():
+    digests = np.array([4, 5, 5, 4, 5], dtype=np.uint64)
+    names = [f"X[{place}]" for place in range(5)]
+    together = np.array([1, 2, 2, 1, 2], dtype=np.uint64)
+    assert explain_scattered_copies(digests, together, names.__getitem__) is None
+    scattered = np.array([1, 2, 2, 1, 3], dtype=np.uint64)
+    said = explain_scattered_copies(digests, scattered, names.__getitem__)
+    assert said.startswith(
+        "1 of 5 images in X are exact copies of images of other groups, the first: X[4] of X[1]. "
+    )
+    assert "false_alarm_rate" in said and "one group" in said
+    assert explain_scattered_copies(digests, scattered, names.__getitem__, since=4).startswith(
+        "1 of 1 images"
+    )
 
 
 def test_nothing_seen_has_no_copies():
