@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pytest
 import sklearn
@@ -293,6 +294,32 @@ def test_pipelines_and_searches_hand_groups_on():
     assert_array_equal(gaussian().fit_predict(rows, groups=groups).shape, (24,))
 
 
+def test_precisions_that_need_groups_again_are_refused(photos, tmp_path):
+    pytest.importorskip("onnx")
+    from skpadim.export import to_onnx
+
+    detector = learner().fit(photos.X_train, groups=np.arange(30) % 5)
+    assert detector.pipeline_[-1].n_groups_ == 5
+    assert learner().fit(photos.X_train).pipeline_[-1].n_groups_ is None
+    with pytest.raises(ValueError, match="calibrated with groups, which it does not keep"):
+        to_onnx(detector, tmp_path / "half.onnx", precision="float16", photos=photos.X_train)
+
+
+def test_jobs_share_groups_out(photos):
+    X, groups = photos.X_train, np.arange(30) % 4
+    expected = learner(n_calibration=20, batch_size=4).fit(X, groups=groups)
+    shared = learner(n_calibration=20, batch_size=4, n_jobs=2)
+    with joblib.parallel_config("threading"):
+        shared.fit(X, groups=groups)
+    assert_array_equal(shared.loo_indices_, expected.loo_indices_)
+    assert_allclose(shared.loo_scores_, expected.loo_scores_, rtol=1e-5)
+
+
+def test_groups_of_an_iterator_are_refused(photos):
+    with pytest.raises(ValueError, match="X is an iterator or a bag"):
+        learner().fit(iter(photos.X_train), groups=np.arange(30) % 4)
+
+
 def test_a_checkpoint_of_other_groups_is_refused(photos, tmp_path, monkeypatch):
     X, groups = photos.X_train, np.arange(30) % 3
     params = {"batch_size": 8}
@@ -302,7 +329,7 @@ def test_a_checkpoint_of_other_groups_is_refused(photos, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("skpadim.gaussian.factor_and_leave_one_out", killed)
+        patched.setattr("skpadim.growth.factors.factor_and_leave_one_out", killed)
         with pytest.raises(KeyboardInterrupt):
             detector.fit(X, groups=groups)
     with pytest.raises(ValueError, match="other photos or groups"):
