@@ -97,7 +97,8 @@ class GrowingDetector(GrowingEstimator):
         """Learn from more photos: after any number of calls all is as after one ``fit`` on all photos.
 
         A call costs what its own photos cost, however many came before. The factors are computed when
-        something is asked for that needs them, from three photos on.
+        something is asked for that needs them, from three photos on, and the threshold is then that of
+        ``false_alarm_rate``, whatever :meth:`set_threshold` said before.
 
         Parameters
         ----------
@@ -189,9 +190,11 @@ class GrowingDetector(GrowingEstimator):
         """Take the growth of a file; the network comes from what is fitted, or else from the parameters."""
         growing = carried(self)
         if growing is not None:
+            refuse_other_parameters(growing.parameters, self.get_params(deep=False), free=FREE)
             steps = growing.fitted
         elif "pipeline_" in vars(self):
             steps = Steps(*self._fitted_steps())
+            self._refuse_other_steps(steps)
         else:
             steps = self._make_steps()
             self._fit_network(steps)
@@ -199,6 +202,14 @@ class GrowingDetector(GrowingEstimator):
         refuse_others([identity(steps), growth.identity], ["this detector", "the file"])
         self._carry(Growing(self.get_params(deep=False), growth, steps))
         self.skipped_ = dict(growth.skipped)
+
+    def _refuse_other_steps(self: Any, fitted: Steps) -> None:
+        """Raise if the fitted steps have others than the parameters; seeds are compared with the file's."""
+        made: Any
+        step: Any
+        for step, made in zip(fitted, self._make_steps(), strict=True):
+            before, now = step.get_params(deep=False), made.get_params(deep=False)
+            refuse_other_parameters(before, now, free=FREE | {"random_state"})
 
     def _given(self: Any, steps: Steps, X: Any, y: object, min_images: int = 1) -> Images | ArrivingImages:
         """Return the photos to learn, none of which is decoded."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
 from .files import load_growth, save_growth
 from .growth import Growth
@@ -102,7 +103,13 @@ class GrowingEstimator(BaseEstimator):
     def __getstate__(self: Any) -> dict[str, Any]:
         """Return what is learned, without what is carried."""
         if carried(self) is not None:
-            self._catch_up()
+            try:
+                self._catch_up()
+            except NotFittedError as error:
+                raise NotFittedError(
+                    f"{error} Copies and files of an estimator hold what it scores with; save_growth keeps "
+                    "what was learned so far."
+                ) from None
         return super().__getstate__()
 
     def _carry(self: Any, growing: Growing) -> None:

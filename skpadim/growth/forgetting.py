@@ -89,7 +89,7 @@ def take_out_photos(
     Raises
     ------
     ValueError
-        If digits would be lost.
+        If digits would be lost, or the calibration sample would be empty.
     """
     left, gone = growth.copy(), []
     assert growth.patches is not None and left.patches is not None
@@ -99,6 +99,12 @@ def take_out_photos(
         left.statistics.remove(places)
         gone += at
     left.photos.remove(gone)
+    if not len(left.patches.sample):
+        raise ValueError(
+            "Forgetting these photos would leave none in the calibration sample, whose features are all that "
+            "is kept of single photos: nothing could set a threshold. Learn the photos that remain anew, or "
+            "begin with a larger n_calibration."
+        )
     refuse_lost_digits(growth.patches.moments, left.patches.moments, epsilon_of(left.patches.moments))
     return left
 

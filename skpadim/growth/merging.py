@@ -9,11 +9,12 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from .detectors import GrowingDetector
+from .detectors import FREE, GrowingDetector
 from .estimators import Growing
 from .growth import Growth
 from .identity import refuse_others
 from .on_demand import carried
+from .parameters import refuse_other_parameters
 
 
 def merge(parts: Iterable[Any]) -> Any:
@@ -51,6 +52,8 @@ def merge(parts: Iterable[Any]) -> Any:
     >>> len(merged.loo_scores_)
     20
     """
+    if isinstance(parts, GrowingDetector):
+        raise TypeError("parts is a single detector; pass a list of detectors.")
     detectors = list(parts)
     _check(detectors)
     kept: list[Growing] = [carried(detector) for detector in detectors]
@@ -133,3 +136,7 @@ def _check(detectors: Sequence[Any]) -> None:
             )
         if not growing.growth.n_images:
             raise ValueError(f"parts: number {number} has learned no photo; leave it out.")
+        try:
+            refuse_other_parameters(growing.parameters, detector.get_params(deep=False), free=FREE)
+        except ValueError as error:
+            raise ValueError(f"parts: number {number}: {error}") from None

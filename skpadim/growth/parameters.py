@@ -14,7 +14,7 @@ _LONGEST = 80
 
 
 def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *, free: Set[str]) -> None:
-    """Raise if parameters differ from those of the first call.
+    """Raise if parameters differ from those of the first call, or fit.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def refuse_other_parameters(before: Mapping[str, Any], now: Mapping[str, Any], *
     for name, value in now.items():
         if name not in free and not _same(before[name], value):
             raise ValueError(
-                f"{name}={_short(value)} is not as in the first call of partial_fit, {_short(before[name])}: "
+                f"{name}={_short(value)} is not as when photos were learned first, {_short(before[name])}: "
                 "what was learned by one would not fit the other. Set it back, or fit anew."
             )
 

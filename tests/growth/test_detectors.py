@@ -115,7 +115,7 @@ def test_other_parameters_are_refused_by_name(days, one_fit, photos):
     detector = grown(days[:3])
     for name, value in [("layers", ("layer1",)), ("image_size", 32), ("ignore", np.eye(64)), ("epsilon", 1)]:
         was = detector.get_params()[name]
-        with pytest.raises(ValueError, match=f"{name}=.*is not as in the first call of partial_fit"):
+        with pytest.raises(ValueError, match=f"{name}=.*is not as when photos were learned first"):
             detector.set_params(**{name: value}).partial_fit(days[3])
         detector.set_params(**{name: was})
     with pytest.raises(ValueError, match="batch_size"):
@@ -188,3 +188,13 @@ def test_default_takes_partial_fit(photos):
     detector.partial_fit(photos.X_train[:20]).partial_fit(photos.X_train[20:])
     expected = PaDiMDetector(image_size=64).fit(photos.X_train)
     assert_allclose(detector.score_samples(photos.X_test), expected.score_samples(photos.X_test), rtol=1e-4)
+
+
+def test_files_do_not_fit_other_parameters(days, photos, tmp_path):
+    growing, fitted = grown(days), small(**PARAMS).fit(photos.X_train)
+    growing.save_growth(tmp_path / "growth.npz")
+    for detector in (growing, fitted):
+        detector.set_params(sigma=2.0)
+        with pytest.raises(ValueError, match=r"^sigma=2\.0 is not as when photos were learned first, 4\.0"):
+            detector.load_growth(tmp_path / "growth.npz")
+        detector.set_params(sigma=4.0).load_growth(tmp_path / "growth.npz")

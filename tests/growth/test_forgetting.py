@@ -101,3 +101,13 @@ def test_found_photos_leave_enough():
         find_learned(photos, contents, str)
     with pytest.raises(ValueError, match=r"4 photo\(s\) of X were never learned.*: 10, 11, 12, \.\.\."):
         find_learned(photos, {index: bytes([index]) * 8 for index in range(10, 14)}, str)
+
+
+def test_the_last_photos_that_calibrate_cannot_be_forgotten(days, photos):
+    detector = grown(days, n_calibration=3, false_alarm_rate=0.6)
+    with pytest.raises(ValueError, match="none in the calibration sample"):
+        for _ in range(len(photos.X_train)):
+            before = detector.loo_indices_
+            detector.forget(photos.X_train[before])
+    assert_array_equal(detector.loo_indices_, before)
+    assert len(detector.score_samples(photos.X_test)) == len(photos.X_test)

@@ -133,7 +133,7 @@ def test_other_parameters_are_refused_by_name():
     for name, value in [("epsilon", 0.5), ("sigma", 1.0), ("n_calibration", 7), ("random_state", 1)]:
         was = gaussian.get_params()[name]
         gaussian.set_params(**{name: value})
-        with pytest.raises(ValueError, match=f"{name}={value!r} is not as in the first call"):
+        with pytest.raises(ValueError, match=f"{name}={value!r} is not as when photos"):
             gaussian.partial_fit(PYRAMID[9:])
         gaussian.set_params(**{name: was})
     gaussian.set_params(false_alarm_rate=0.3)

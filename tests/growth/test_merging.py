@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import permutations
 
 import numpy as np
@@ -136,3 +137,13 @@ def test_parts_without_photos_are_refused(parts, tmp_path):
         empty = small(**PARAMS, on_error="skip").partial_fit([tmp_path / "bad.png"])
     with pytest.raises(ValueError, match="number 0 has learned no photo"):
         skpadim.merge([empty, parts[0]])
+
+
+def test_parts_whose_parameters_changed_are_refused(parts):
+    changed = copy.deepcopy(parts[-1])
+    changed._growing = parts[-1]._growing
+    changed.set_params(sigma=2.0)
+    with pytest.raises(ValueError, match=r"^parts: number 1: sigma=2\.0 is not as when photos were learned"):
+        skpadim.merge([parts[-2], changed])
+    with pytest.raises(TypeError, match="single detector"):
+        skpadim.merge(parts[0])

@@ -34,7 +34,7 @@ def test_same_values_pass(before, now):
     ],
 )
 def test_others_are_named(before, now):
-    with pytest.raises(ValueError, match=r"^sigma=.* is not as in the first call of partial_fit"):
+    with pytest.raises(ValueError, match=r"^sigma=.* is not as when photos were learned first"):
         refuse_other_parameters({"a": 1, "sigma": before}, {"a": 1, "sigma": now}, free={"a"})
 
 
