@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .alignment.aligner import PartAligner
     from .channels import RandomChannelSelector
     from .detector import PaDiMDetector
     from .features import CNNFeatureTransformer
@@ -28,6 +29,7 @@ __all__ = [
     "FeaturePyramid",
     "PCAChannelReducer",
     "PaDiMDetector",
+    "PartAligner",
     "PatchGaussian",
     "PhotoLoader",
     "RandomChannelSelector",
@@ -42,6 +44,7 @@ _ROOMS = {
     "FeaturePyramid": "pyramid",
     "PCAChannelReducer": "projections",
     "PaDiMDetector": "detector",
+    "PartAligner": "alignment.aligner",
     "PatchGaussian": "gaussian",
     "PhotoLoader": "images.loader",
     "RandomChannelSelector": "channels",

@@ -34,12 +34,15 @@ class Calibration:
         Their places among all images, ascending.
     n_groups : int or None
         Of how many groups they are; None without groups.
+    hidden : Tensor of shape (n, h, w), bool, or None
+        Patches that these images do not show; None where no image was moved.
     """
 
     squared: Tensor
     order: list[int]
     places: list[int]
     n_groups: int | None = None
+    hidden: Tensor | None = None
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

@@ -97,7 +97,7 @@ class PhotoCheck:
     index : int
         Index of the photo in `X`.
     outside : dict of str to Outside
-        By name, of `LOOKED_AT` or "score", what lies outside of its range.
+        By name, of `LOOKED_AT`, "score", or "fit" where photos are aligned, what lies outside of its range.
     values : dict of str to float
         All that was looked at, by name, whether outside or not.
     """
@@ -259,21 +259,42 @@ class PhotoChecker:
     loo_scores : ndarray of shape (n,)
         See `score_range`.
     false_alarm_rate : float
+    least_fit : float, optional
+        How well a part must fit to be found, where photos are aligned.
     """
 
     def __init__(
-        self, statistics: NDArray[np.float64], loo_scores: NDArray[np.float64], false_alarm_rate: float
+        self,
+        statistics: NDArray[np.float64],
+        loo_scores: NDArray[np.float64],
+        false_alarm_rate: float,
+        least_fit: float | None = None,
     ) -> None:
         self._ranges = camera_ranges(statistics, false_alarm_rate)
         self._score_range = score_range(loo_scores, false_alarm_rate)
+        self._least_fit = least_fit
 
     def __call__(
-        self, statistics: NDArray[np.float64], scores: NDArray[np.float64], indices: Sequence[int]
+        self,
+        statistics: NDArray[np.float64],
+        scores: NDArray[np.float64],
+        indices: Sequence[int],
+        fits: NDArray[np.float64] | None = None,
     ) -> list[PhotoCheck]:
-        """Check photos; see `check_photos`."""
-        return check_photos(
+        """Check photos; see `check_photos`. ``fits`` say how well parts fit where photos are aligned."""
+        checks = check_photos(
             statistics, self._ranges, scores=scores, score_range=self._score_range, indices=indices
         )
+        if fits is None or self._least_fit is None:
+            return checks
+        found = zip(checks, fits.tolist(), strict=True)
+        return [_with_fit(check, fit, self._least_fit) for check, fit in found]
+
+
+def _with_fit(check: PhotoCheck, fit: float, least: float) -> PhotoCheck:
+    """Add how well the part of a photo fits, which is outside where it was not found."""
+    outside = check.outside if fit >= least else {**check.outside, "fit": Outside(fit, least, 1.0)}
+    return PhotoCheck(check.index, outside, {**check.values, "fit": fit})
 
 
 def with_detail(statistics: ArrayLike) -> NDArray[np.float64]:

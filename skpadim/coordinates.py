@@ -27,6 +27,10 @@ class PhotoFrame:
         self._resized = resized
         self._window = centre_window(resized, seen)
 
+    def as_it_lies(self, seen: Tensor) -> Tensor:
+        """Return a map or mask as it is: what the network sees was not moved."""
+        return seen
+
     def map_at(self, seen: Tensor, size: Size) -> Tensor:
         """Resample a map (bilinear) to the size of its photo; NaN where nobody looked."""
         whole = self._uncropped(seen, torch.nan)

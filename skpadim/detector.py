@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from .alignment.aligner import PartAligner
 from .base.available import available_bytes
 from .base.callbacks import CallbackSupportMixin, with_callbacks
 from .base.devices import resolve_device
@@ -82,6 +84,16 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     ignore : (height, width) array-like or path, optional
         A mask for all photos, in their coordinates, that is True, 1 or 255 where nothing counts: a serial
         number, say. The network sees one colour there, maps are 0, and scores and thresholds do without.
+        Where photos are aligned, they are the pixels of aligned photos: :meth:`PartAligner.transform` shows
+        them.
+    align : {"rigid", "shift", "auto"}, PartAligner, FrozenEstimator or None, default=None
+        Whether photos are moved so that parts lie as on the good photos of the fit. "rigid": turned, shifted,
+        and scaled by some per cent. "shift": shifted alone. "auto": "rigid" where good photos tell that parts
+        are found, and move. A PartAligner: as it says, fitted anew; in scikit-learn's FrozenEstimator: as it
+        is. None: as they lie. What a photo does not show once it is moved counts for nothing in it; places
+        that more than one in ten good photos do not show count for nothing in all. Maps, masks and regions
+        are those of the photo as it is. A photo whose part is not found is taken as it lies, and
+        :meth:`check` tells.
     on_error : {"raise", "skip"}, default="raise"
         What to do about an image that cannot be read. "skip": a warning counts them; they are not learned,
         their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1.
@@ -188,6 +200,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         crop_size: int | tuple[int, int] | None = None,
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
+        align: str | PartAligner | FrozenEstimator | None = None,
         on_error: str = "raise",
         epsilon: float | str = "auto",
         sigma: float = 4.0,
@@ -213,6 +226,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.crop_size = crop_size
         self.value_range = value_range
         self.ignore = ignore
+        self.align = align
         self.on_error = on_error
         self.epsilon = epsilon
         self.sigma = sigma
@@ -269,7 +283,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         images = self._given(steps, X, y, min_images=3)
         seed = draw_seed(steps.gaussian.random_state)
         label(images, groups).refuse_unfit(self.n_calibration, seed)
-        self._fit_network(steps)
+        self._fit_network(steps, images)
         self._check_room(steps, images)
         growth = new_growth(steps)
         checkpoints = see(self, steps, growth, images, X)
@@ -307,6 +321,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             crop_size=self.crop_size,
             value_range=self.value_range,
             ignore=self.ignore,
+            align=self.align,
             batch_size=self.batch_size,
             n_decoders=self.n_decoders,
             device=self.device,
@@ -564,7 +579,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 "check: this detector has not learned what good photos look like. It was saved by a version "
                 "of skpadim that did not, or taken over from another program. Fit it again."
             )
-        return PhotoChecker(self.photo_statistics_, self.loo_scores_, false_alarm_rate)
+        return PhotoChecker(self.photo_statistics_, self.loo_scores_, false_alarm_rate, self._least_fit())
+
+    def _least_fit(self) -> float | None:
+        """Return how well a part must fit to be found; None where photos are taken as they lie."""
+        aligner = self._fitted_steps()[0].aligner_
+        return None if aligner is None else aligner.least_fit_
 
     def _kept_channels(self) -> list[NDArray[np.int64]]:
         features, channels, _ = self._fitted_steps()

@@ -15,11 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin, _fit_context
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .alignment.aligner import PartAligner
+from .alignment.choice import CHOICES, fit_aligner
+from .alignment.view import AlignedView
 from .base.checks import check_size
 from .base.devices import join_on_host
 from .base.randomness import draw_seed
@@ -80,6 +84,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     ignore : (height, width) array-like or path, optional
         A mask for all photos, in their coordinates, that is True, 1 or 255 where nothing counts: a serial
         number, say. The network sees one colour there.
+    align : {"rigid", "shift", "auto"}, PartAligner or None, default=None
+        Whether photos are moved so that their parts lie as in the photos of the fit, which then are looked
+        at. See :class:`PaDiMDetector`, which knows, too, what a photo that was moved does not show.
     batch_size : int, default=32
         Images that are decoded at a time. Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
@@ -119,6 +126,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         The layers, in the order of the embedding.
     ignored_ : ndarray of shape (height, width) or None
         Pixels, of those that the network sees, that count for nothing.
+    aligner_ : PartAligner or None
+        What moves photos, fitted; None where they are taken as they lie.
     level_shapes_ : list of (int, int, int)
         Channels, height and width of every layer's output.
     resized_size_, input_size_ : (int, int)
@@ -147,6 +156,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         "crop_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "value_range": [str, Integral, "array-like"],
         "ignore": ["array-like", str, os.PathLike, None],
+        "align": [StrOptions(set(CHOICES)), PartAligner, FrozenEstimator, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_decoders": [Integral, None],
         "device": [str, torch.device, None],
@@ -158,6 +168,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
 
     #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
+    aligner_: PartAligner | None = None
+    _rebuilt = ("_extractor", "_view")
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -172,6 +184,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         crop_size: int | tuple[int, int] | None = None,
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
+        align: str | PartAligner | FrozenEstimator | None = None,
         batch_size: int = 32,
         n_decoders: int | None = None,
         device: str | torch.device | None = None,
@@ -188,6 +201,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.crop_size = crop_size
         self.value_range = value_range
         self.ignore = ignore
+        self.align = align
         self.batch_size = batch_size
         self.n_decoders = n_decoders
         self.device = device
@@ -199,7 +213,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     @_fit_context(prefer_skip_nested_validation=True)
     @rolls_back
     def fit(self, X: Any, y: object = None) -> Self:
-        """Build the network; nothing is learned from the images, and none is decoded.
+        """Build the network; nothing is learned from the images, and none decoded, unless to ``align``.
 
         Parameters
         ----------
@@ -218,11 +232,11 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             If X holds no images, a layer or backbone is unknown or gives no feature maps, the weights do not
             fit, or a module mixes the images of a batch.
         """
-        self.images(X)
-        return self.build()
+        images = self.images(X)
+        return self.build().learn_places(images)
 
     def build(self) -> Self:
-        """Build the network: all that :meth:`fit` does, without images.
+        """Build the network: all that :meth:`fit` does without images.
 
         Returns
         -------
@@ -249,12 +263,55 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.trunk_graph_ = built.backbone.graph
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.level_shapes_ = list(built.shapes)
-        self.ignored_ = (
-            None if self.ignore is None else ignored_window(self.ignore, self.resized_size_, self.input_size_)
-        )
+        self._take_aligner(None)
         self.trunk_onnx_ = built.onnx
         self._take(dict(built.backbone.arrays), lambda: built.extractor)
         return self
+
+    def learn_places(self, X: Any) -> Self:
+        """Learn where parts lie on good photos, if ``align`` says so: what :meth:`fit` does with images.
+
+        Parameters
+        ----------
+        X : images
+            See :meth:`transform`.
+
+        Returns
+        -------
+        self
+        """
+        self._take_aligner(fit_aligner(self.align, X))
+        return self
+
+    def _take_aligner(self, aligner: PartAligner | None) -> None:
+        self.aligner_ = aligner
+        self.__dict__.pop("_view", None)
+        self.ignored_ = self._ignored()
+
+    def _ignored(self) -> NDArray[np.bool_] | None:
+        """Return the pixels of all photos that count for nothing: as the user says, or rarely seen."""
+        sizes = (self.resized_size_, self.input_size_)
+        ignored = None if self.ignore is None else ignored_window(self.ignore, *sizes)
+        view = self._aligned_view()
+        if view is None:
+            return ignored
+        rarely = view.rarely_seen()
+        ignored = rarely if ignored is None else rarely | ignored
+        if ignored.all():
+            raise ValueError(
+                "align: no place of the part is seen in nine of ten good photos, once they are moved, and is "
+                "not to be ignored. Lower max_shift of a PartAligner, or pass align=None."
+            )
+        return ignored if ignored.any() else None
+
+    def _aligned_view(self) -> AlignedView | None:
+        """Return what the network sees through the aligner; None without one."""
+        if self.aligner_ is None:
+            return None
+        if not hasattr(self, "_view"):
+            patches = max(shape[1:] for shape in self.level_shapes_)
+            self._view = AlignedView(self.aligner_, self.resized_size_, self.input_size_, patches)
+        return self._view
 
     def _check_identity(self, seed: int) -> str | None:
         """Return what tells the network from others in ``memory``, or None if no features are kept."""
@@ -367,10 +424,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         ImageBatch
         """
         sizes = (self.resized_size_, self.input_size_)
-        images = self.images(X)
-        for batch in images.batches(
-            batch_size or self.batch_size, *sizes, self._n_threads(), only, self.normalisation_[2]
-        ):
+        images, view = self.images(X), self._aligned_view()
+        how = (self.normalisation_[2], None if view is None else view.place)
+        for batch in images.batches(batch_size or self.batch_size, *sizes, self._n_threads(), only, *how):
             yield replace(batch, pixels=self._painted(batch.pixels))
 
     def extract(self, batch: ImageBatch, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
@@ -438,6 +494,13 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         FeatureBatch
             None is empty; images that are skipped are in none.
         """
+        batches, view = self._batches_of_features(X, channels, measure, start), self._aligned_view()
+        for batch in batches:
+            yield batch if view is None else batch._replace(aligned=view.batch(batch.placements))
+
+    def _batches_of_features(
+        self, X: Any, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
+    ) -> Iterator[FeatureBatch]:
         images, store = self.images(X), self._store()
         if store is None:
             batches = self.batches(images, only=range(start, len(images)))
@@ -485,7 +548,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         def compute(indices: Sequence[int]) -> Iterator[FeatureBatch]:
             return computed_batches(self.batches(images, only=indices), self.extract, measure=True)
 
-        return RecalledBatches(images, store, shapes, compute)
+        return RecalledBatches(images, store, shapes, compute, is_aligned=self.aligner_ is not None)
 
     def plan(
         self,
@@ -533,6 +596,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         sizes = (self.resized_size_, self.input_size_)
         painted = b"" if self.ignored_ is None else self.ignored_
         kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32, self.engine)
+        if self.aligner_ is not None:
+            kind = (*kind, *self.aligner_.identity())
         try:
             return FeatureStore(self.memory, digest(identity, painted, *kind))
         except ValueError as error:

@@ -35,7 +35,7 @@ class FittedNetwork(Estimator):
     trunk_graph_: str | None = None
     trunk_onnx_: NDArray[np.uint8] | None = None
 
-    _rebuilt = ("_extractor",)
+    _rebuilt: tuple[str, ...] = ("_extractor",)
     device: str | torch.device | None
     precision: str | None
     engine: str

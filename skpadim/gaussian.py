@@ -183,7 +183,9 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         Parameters
         ----------
         batches : iterable of sequence of Tensor of shape (n, channels, h, w)
-            For every batch its features, one tensor per layer, floats on any device.
+            For every batch its features, one tensor per layer, floats on any device. One more, last, of bools
+            (n, rows, columns) marks the patches of the finest grid that images do not show: these are
+            learned, whatever stands for them, and count for nothing in leave-one-out scores.
         image_size : (int, int)
             Height and width in pixels of the images.
         ignored : ndarray of shape (height, width), bool, optional
@@ -284,42 +286,50 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         with own_precision(ordered[0].device):
             return scorer.distances(ordered)
 
-    def maps(self, distances: Tensor) -> Tensor:
+    def maps(self, distances: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Upsample and smooth the distances of a batch, on the device.
 
         Parameters
         ----------
         distances : Tensor of shape (n, h, w)
+        hidden : Tensor of shape (n, h, w), bool, optional
+            Patches that an image does not show: its map is 0 there, and smoothing takes nothing from there.
 
         Returns
         -------
         Tensor of shape (n, height, width)
         """
         with own_precision(distances.device):
+            if hidden is not None:
+                return maps_beside_hidden(distances, hidden, self.ignored_, self._fitted_scorer())
             if self.ignored_ is None:
                 return self._fitted_scorer().maps(distances)
             return self._weighed_maps(distances, self.ignored_)
 
-    def mark(self, distances: Tensor) -> Tensor:
+    def mark(self, distances: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Mark the anomalous pixels of a batch, on the device.
 
         Parameters
         ----------
         distances : Tensor of shape (n, h, w)
+        hidden : Tensor of shape (n, h, w), bool, optional
+            As of :meth:`maps`.
 
         Returns
         -------
         Tensor of shape (n, height, width), bool
         """
         # In float64, as predict compares: a threshold rounded to float32 would disagree with it.
-        return self.maps(distances).double() > self.threshold()
+        return self.maps(distances, hidden).double() > self.threshold()
 
-    def image_scores(self, distances: Tensor) -> Tensor:
+    def image_scores(self, distances: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Compute the anomaly scores of a batch, the maximum of each map, on the device.
 
         Parameters
         ----------
         distances : Tensor of shape (n, h, w)
+        hidden : Tensor of shape (n, h, w), bool, optional
+            As of :meth:`maps`.
 
         Returns
         -------
@@ -327,8 +337,11 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
             Higher = more anomalous.
         """
         height, width = self.image_size_
-        parts = distances.split(max(1, _CHUNK_BYTES // (8 * height * width)))
-        return torch.cat([self.maps(part).amax((1, 2)) for part in parts]).double()
+        n_rows = max(1, _CHUNK_BYTES // (8 * height * width))
+        parts = distances.split(n_rows)
+        masks = [None] * len(parts) if hidden is None else hidden.split(n_rows)
+        maps = (self.maps(part, mask).amax((1, 2)) for part, mask in zip(parts, masks, strict=True))
+        return torch.cat(list(maps)).double()
 
     def get_covariance(self, row: int = 0, column: int = 0) -> NDArray[np.float64]:
         """Compute the covariance of one patch, ``epsilon_`` on its diagonal included.
@@ -415,7 +428,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self.loo_indices_ = np.array(calibration.places)
         self.n_groups_ = calibration.n_groups
         self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
-        scores = self.image_scores(calibration.squared.sqrt_())
+        scores = self.image_scores(calibration.squared.sqrt_(), calibration.hidden)
         self.loo_scores_ = scores[calibration.order].cpu().numpy()
         self._move_threshold(self.false_alarm_rate)
         return self
@@ -486,6 +499,22 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         for start in range(0, len(pyramid), step):
             rows = slice(start, start + step)
             yield rows, [_tensor(level[rows]).to(device) for level in pyramid.levels]
+
+
+def maps_beside_hidden(
+    distances: Tensor, hidden: Tensor, ignored: NDArray[np.bool_] | None, scorer: Scorer
+) -> Tensor:
+    """Return maps (n, height, width) to which patches (n, h, w) that an image does not show add nothing.
+
+    They are 0 there, and where pixels (height, width) are ignored in all images.
+    """
+    counted = (~hidden.to(distances.device)).to(distances.dtype)
+    if ignored is not None:
+        counted = counted * weights_beside(ignored, scorer, distances)[0]
+    share = scorer.maps(counted).clamp_(min=torch.finfo(distances.dtype).tiny)
+    maps = scorer.maps(distances * counted) / share
+    unseen = functional.interpolate((1 - counted)[:, None], maps.shape[1:], mode="nearest")[:, 0] > 0
+    return maps.masked_fill_(unseen, 0)
 
 
 def weights_beside(

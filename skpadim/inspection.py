@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -280,25 +281,28 @@ def _inspect_batch(
     images: Images, batch: FeatureBatch, gaussian: PatchGaussian, frame: PhotoFrame, request: Request
 ) -> Iterator[Inspection]:
     """Yield what is found of each photo of a batch."""
-    distances = gaussian.distances(batch.levels)
+    distances, hidden = gaussian.distances(batch.levels), batch.hidden()
     # As score_samples has them, so that all agree to the bit.
-    scores = gaussian.image_scores(distances).cpu().numpy()
+    scores = gaussian.image_scores(distances, hidden).cpu().numpy()
     labels = np.where(-scores - gaussian.offset_ >= 0, 1, -1)
     p_values = conformal_p_values(gaussian.loo_scores_, scores)
-    maps = gaussian.maps(distances).cpu() if request.maps or request.regions else None
-    masks = gaussian.mark(distances).cpu() if request.masks or request.regions else None
+    maps = gaussian.maps(distances, hidden).cpu() if request.maps or request.regions else None
+    masks = gaussian.mark(distances, hidden).cpu() if request.masks or request.regions else None
     checks = None
     if request.check is not None:
         assert batch.statistics is not None
-        checks = request.check(batch.statistics, scores, [images.first + index for index in batch.indices])
+        fits = None if batch.aligned is None else batch.aligned.fits
+        indices = [images.first + index for index in batch.indices]
+        checks = request.check(batch.statistics, scores, indices, fits)
     for place, (index, size) in enumerate(zip(batch.indices, batch.original_sizes, strict=True)):
         shown: dict[str, Any] = {}
+        own = frame if batch.aligned is None else batch.aligned.frames[place]
         if maps is not None and request.maps:
-            shown["map"] = _shown(maps[place], frame.map_at, size, request)
+            shown["map"] = _shown(maps[place], own, size, request)
         if masks is not None and request.masks:
-            shown["mask"] = _shown(masks[place], frame.mask_at, size, request)
+            shown["mask"] = _shown(masks[place], own, size, request)
         if maps is not None and masks is not None and request.regions:
-            shown["regions"] = find_regions(maps[place], masks[place], size, frame, request.min_area)
+            shown["regions"] = find_regions(maps[place], masks[place], size, own, request.min_area)
         if checks is not None:
             shown["check"] = checks[place]
         yield Inspection(
@@ -313,9 +317,11 @@ def _inspect_batch(
         )
 
 
-def _shown(
-    seen: Tensor, at_size: Callable[[Tensor, Size], Tensor], size: Size, request: Request
-) -> NDArray[Any]:
+def _shown(seen: Tensor, frame: PhotoFrame, size: Size, request: Request) -> NDArray[Any]:
     """Return a map or mask at the size that is wanted, as an array of its own."""
-    # A view would keep the whole batch.
-    return (at_size(seen, size) if request.original_size else seen.clone()).numpy()
+    if not request.original_size:
+        # A view would keep the whole batch.
+        shown = frame.as_it_lies(seen).clone()
+    else:
+        shown = frame.mask_at(seen, size) if seen.dtype == torch.bool else frame.map_at(seen, size)
+    return shown.numpy()

@@ -55,7 +55,8 @@ class Judge:
         """
         compute = getattr(self.gaussian, what)
         for batch in self.features.stream(images, self.kept):
-            yield batch.indices, compute(self.gaussian.distances(batch.levels))
+            found = compute(self.gaussian.distances(batch.levels), batch.hidden())
+            yield batch.indices, found if what == "image_scores" else batch.as_they_lie(found)
 
     def inspections(self, images: Images, request: Request) -> Iterator[Inspection]:
         """Yield what is found of each image, in one pass."""

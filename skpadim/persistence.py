@@ -16,6 +16,7 @@ torchvision knows the architecture, save the network's state dict with ``torch.s
 
 from __future__ import annotations
 
+from .alignment.aligner import PartAligner
 from .channels import RandomChannelSelector
 from .detector import PaDiMDetector
 from .features import CNNFeatureTransformer
@@ -30,6 +31,7 @@ TRUSTED_TYPES: list[str] = [
     for estimator in (
         CNNFeatureTransformer,
         PaDiMDetector,
+        PartAligner,
         PatchGaussian,
         PCAChannelReducer,
         RandomChannelSelector,

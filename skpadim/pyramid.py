@@ -242,13 +242,13 @@ def check_batches(batches: Iterable[Any], device: torch.device) -> Iterator[list
     Parameters
     ----------
     batches : iterable of sequence of Tensor of shape (n, channels, h, w)
-        For every batch its features, one tensor per layer.
+        For every batch its features, one tensor per layer, and last, if any, what `split_hidden` takes off.
     device : torch.device
 
     Yields
     ------
     list of Tensor of shape (n, channels, h, w)
-        Of float32 or float64; batches without images are left out.
+        Of float32 or float64; batches without images are left out. And last, if any, what is hidden.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def check_batches(batches: Iterable[Any], device: torch.device) -> Iterator[list
     """
     expected = None
     for number, batch in enumerate(batches):
-        levels = list(batch) if isinstance(batch, Iterable) else [batch]
+        levels, hidden = split_hidden(list(batch) if isinstance(batch, Iterable) else [batch])
         if not all(map(_holds_maps, levels)) or not any(level.shape[1] for level in levels):
             raise TypeError(
                 f"batches: number {number} must hold dense float tensors (n, channels, h, w), one per layer; "
@@ -273,7 +273,27 @@ def check_batches(batches: Iterable[Any], device: torch.device) -> Iterator[list
                 f"batches: number {number} holds {[*map(_describe, levels)]}; expected one number of "
                 f"images, and (channels, height, width, dtype) as in the first: {expected}."
             )
-        yield [level.detach().to(device, _working_dtype(level)) for level in levels]
+        on_device = [level.detach().to(device, _working_dtype(level)) for level in levels]
+        yield on_device if hidden is None else [*on_device, hidden.to(device)]
+
+
+def split_hidden(batch: list[Any]) -> tuple[list[Any], Tensor | None]:
+    """Take off the end of a batch which patches its images do not show, if it says so.
+
+    Parameters
+    ----------
+    batch : list of Tensor
+        Features, one tensor per layer, and perhaps one of bools (n, rows, columns): the finest grid.
+
+    Returns
+    -------
+    levels : list of Tensor
+    hidden : Tensor or None
+    """
+    *levels, last = batch or [None]
+    if isinstance(last, Tensor) and last.dtype == torch.bool and last.dim() == 3:
+        return levels, last
+    return batch, None
 
 
 def _holds_maps(level: Any) -> bool:

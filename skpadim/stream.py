@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .alignment.registration import N_NUMBERS, Placement
+from .alignment.view import AlignedBatch
 from .base.devices import join_on_host
 from .images.arrays import Size
 from .images.collection import ImageBatch, Images
@@ -36,6 +38,18 @@ class FeatureBatch(NamedTuple):
     statistics: NDArray[np.float64] | None
     #: Digests of eight bytes, equal for equal images; none unless asked for.
     contents: list[bytes]
+    #: Where the part of each image lies, if images are moved; else none.
+    placements: list[Placement]
+    #: What is known of images that were moved; None if they are not.
+    aligned: AlignedBatch | None = None
+
+    def hidden(self) -> Tensor | None:
+        """Return the patches (n_images, h, w) that images do not show; None where they were not moved."""
+        return None if self.aligned is None else self.aligned.hidden
+
+    def as_they_lie(self, seen: Tensor) -> Tensor:
+        """Bring maps or marks (n_images, height, width) to images as they lie, at the same size."""
+        return seen if self.aligned is None else self.aligned.as_they_lie(seen)
 
 
 def computed_batches(
@@ -56,7 +70,8 @@ def computed_batches(
         if measure:
             statistics = photo_statistics(batch.pixels, batch.original_sizes)
             contents = pixel_digests(batch.pixels)
-        yield FeatureBatch(batch.indices, levels, batch.original_sizes, statistics, contents)
+        placements = batch.placements or []
+        yield FeatureBatch(batch.indices, levels, batch.original_sizes, statistics, contents, placements)
 
 
 class RecalledBatches:
@@ -70,6 +85,8 @@ class RecalledBatches:
         Channels, height and width of every layer's output.
     compute : callable
         Given a sequence of image numbers, it returns an iterator of measured batches.
+    is_aligned : bool
+        Whether images are moved: where their parts lie is kept, too.
     """
 
     _MEASURED = "statistics of the photo"
@@ -80,10 +97,14 @@ class RecalledBatches:
         store: FeatureStore,
         shapes: Mapping[str, tuple[int, int, int]],
         compute: Callable[[Sequence[int]], Iterator[FeatureBatch]],
+        *,
+        is_aligned: bool = False,
     ) -> None:
         self._images = images
+        self._n_placed = N_NUMBERS if is_aligned else 0
+        self._n_measured = len(STATISTICS) + _HALVES + self._n_placed
         self._compute = compute
-        measured = {**shapes, self._MEASURED: (len(STATISTICS) + _HALVES, 1, 1)}
+        measured = {**shapes, self._MEASURED: (self._n_measured, 1, 1)}
         self._recall = FeatureRecall(images, store, measured, self._computed)
 
     def batches(
@@ -107,24 +128,28 @@ class RecalledBatches:
             indices, levels = self._recall.levels(wanted, kept)
             if indices:
                 rows = levels.pop()[:, :, 0, 0].cpu().numpy()
-                statistics, halves = rows[:, : len(STATISTICS)], rows[:, len(STATISTICS) :]
+                statistics, halves, placed = np.split(rows, np.cumsum([len(STATISTICS), _HALVES]), axis=1)
+                placements = [Placement.from_numbers(row) for row in placed] if self._n_placed else []
                 contents = [row.astype(np.uint32).tobytes() for row in halves] if measure else []
                 sizes = [(round(height), round(width)) for height, width in statistics[:, _SIZES].tolist()]
-                yield FeatureBatch(indices, levels, sizes, statistics if measure else None, contents)
+                shown = statistics if measure else None
+                yield FeatureBatch(indices, levels, sizes, shown, contents, placements)
 
     def levels(self, indices: Sequence[int], channels: Sequence[NDArray[np.int64]]) -> list[Tensor]:
         """Return the features of some images, one tensor per layer."""
         return self._recall.levels(indices, self._with_measured(channels))[1][:-1]
 
     def _with_measured(self, channels: Sequence[NDArray[np.int64]] | None) -> list[NDArray[np.int64]] | None:
-        return None if channels is None else [*channels, np.arange(len(STATISTICS) + _HALVES)]
+        return None if channels is None else [*channels, np.arange(self._n_measured)]
 
     def _computed(self, indices: Sequence[int]) -> Iterator[tuple[Sequence[int], list[Tensor]]]:
         for batch in self._compute(indices):
             assert batch.statistics is not None
             # Halves of digests are numbers that float64 holds exactly.
             halves = [np.frombuffer(content, np.uint32, count=_HALVES) for content in batch.contents]
-            rows = torch.from_numpy(np.column_stack([batch.statistics, np.array(halves, dtype=np.float64)]))
+            parts = [batch.statistics, np.array(halves, dtype=np.float64)]
+            parts += [np.array([each.numbers() for each in batch.placements])] if self._n_placed else []
+            rows = torch.from_numpy(np.column_stack(parts))
             yield batch.indices, [*batch.levels, rows[:, :, None, None]]
 
 

@@ -24,7 +24,7 @@ def test_importing_loads_nothing_but_what_every_fit_needs():
     script = """
 import sys
 import PIL.ImageOps, scipy.linalg, scipy.ndimage, torch
-import sklearn.callback, sklearn.feature_selection, sklearn.pipeline
+import sklearn.callback, sklearn.feature_selection, sklearn.frozen, sklearn.pipeline
 before = set(sys.modules)
 from skpadim import *
 print(*sorted({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))

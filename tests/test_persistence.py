@@ -94,6 +94,7 @@ def test_own_types_are_all_there_is_to_trust(fitted):
     assert found <= set(TRUSTED_TYPES)
     assert ("skpadim.detector.PaDiMDetector" in found) == (not isinstance(fitted, Pipeline))
     assert set(TRUSTED_TYPES) == {
+        "skpadim.alignment.aligner.PartAligner",
         "skpadim.channels.RandomChannelSelector",
         "skpadim.detector.PaDiMDetector",
         "skpadim.projections.PCAChannelReducer",

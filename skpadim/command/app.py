@@ -91,6 +91,9 @@ def fit(
     ignore: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A mask, white where nothing counts.")
     ] = None,
+    align: Annotated[
+        str | None, typer.Option(help="Move parts to one place: rigid, shift, or auto, as photos tell.")
+    ] = None,
     on_error: Annotated[
         OnError, typer.Option(help="A photo that cannot be read ends the fit, or is left out.")
     ] = OnError.RAISE,
@@ -120,6 +123,7 @@ def fit(
             "false_alarm_rate": false_alarm_rate,
             "value_range": values.value_range(value_range),
             "ignore": ignore,
+            "align": align,
             "on_error": on_error.value,
             "random_state": seed,
             "device": device,

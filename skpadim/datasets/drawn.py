@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from ..base.randomness import draw_seed
 from .bunches import make_bunch
-from .flange import DESCRIPTION, KINDS, Shot, in_memory, on_disk, refuse_conflicts
+from .flange import DESCRIPTION, KINDS, Looseness, Shot, in_memory, on_disk, refuse_conflicts
 
 
 @validate_params(
@@ -21,6 +21,9 @@ from .flange import DESCRIPTION, KINDS, Shot, in_memory, on_disk, refuse_conflic
         "n_good": [Interval(Integral, 0, None, closed="left")],
         "n_defective": [Interval(Integral, 0, None, closed="left")],
         "image_size": [Interval(Integral, 32, None, closed="left")],
+        "max_angle": [Interval(Real, 0, 180, closed="both")],
+        "max_shift": [Interval(Real, 0, None, closed="left")],
+        "max_scale": [Interval(Real, 0, 0.2, closed="both")],
         "folder": [str, os.PathLike, None],
         "random_state": ["random_state"],
     },
@@ -32,6 +35,9 @@ def make_inspection_images(
     n_defective: int = 60,
     *,
     image_size: int = 256,
+    max_angle: float = 0.0,
+    max_shift: float = 0.0,
+    max_scale: float = 0.0,
     folder: str | os.PathLike[str] | None = None,
     random_state: int | np.random.RandomState | None = 0,
 ) -> Bunch:
@@ -51,14 +57,18 @@ def make_inspection_images(
         turn.
     image_size : int, default=256
         Height and width of a photo in pixels, at least 32.
+    max_angle, max_shift, max_scale : float, default=0.0
+        How far parts lie from where the fixture holds them, drawn uniformly up to there: degrees to either
+        side, at most 180; pixels in each direction; and the share by which parts come out larger or smaller,
+        at most 0.2. The light turns with the part, as where the camera turns.
     folder : str or path-like, default=None
         Write PNGs there, one at a time, in the layout of MVTec AD: ``train/good/000.png``,
         ``test/<good or defect>/000.png`` and ``ground_truth/<defect>/000_mask.png``, white on the
         defect. The folder is made if need be. Photos that an earlier call drew there are
         overwritten, if this call draws as many.
     random_state : int, RandomState instance or None, default=0
-        Decides everything drawn. A photo depends on it, on its place among the photos of its set
-        and on ``image_size``, not on how many others are drawn. None draws anew at every call.
+        Decides everything drawn. A photo depends on it, on its place among the photos of its set and on
+        ``image_size`` and how it is moved, not on how many others are drawn. None draws anew at every call.
 
     Returns
     -------
@@ -98,19 +108,20 @@ def make_inspection_images(
     ['good', 'missing_hole', 'scratch', 'stain', 'burr']
     """
     seed = draw_seed(random_state)
+    loose = Looseness(float(max_angle), float(max_shift), float(max_scale))
     defects = list(KINDS)[1:]
     train = [Shot("train", "good", i) for i in range(n_train)]
     test = [Shot("test", "good", i) for i in range(n_good)]
     test += [Shot("test", defects[i % len(defects)], i // len(defects)) for i in range(n_defective)]
 
     if folder is None:
-        X_train, _ = in_memory(train, seed, image_size)
-        X_test, masks_test = in_memory(test, seed, image_size)
+        X_train, _ = in_memory(train, seed, image_size, loose)
+        X_test, masks_test = in_memory(test, seed, image_size, loose)
     else:
         root = Path(folder)
         refuse_conflicts(root, train + test)
-        X_train, _ = on_disk(train, seed, image_size, root)
-        X_test, masks_test = on_disk(test, seed, image_size, root)
+        X_train, _ = on_disk(train, seed, image_size, loose, root)
+        X_test, masks_test = on_disk(test, seed, image_size, loose, root)
     return make_bunch(
         X_train,
         X_test,

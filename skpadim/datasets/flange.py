@@ -44,6 +44,25 @@ _AUTHOR = ("Software", "skpadim.datasets.make_inspection_images")
 
 
 @dataclass(frozen=True)
+class Looseness:
+    """How far parts are moved at most, beside the jitter of all photos; uniformly up to there.
+
+    Attributes
+    ----------
+    angle : float
+        Degrees, to either side.
+    shift : float
+        Pixels, in each direction.
+    scale : float
+        Share by which a part comes out larger or smaller.
+    """
+
+    angle: float = 0.0
+    shift: float = 0.0
+    scale: float = 0.0
+
+
+@dataclass(frozen=True)
 class Shot:
     """A photo to take, and its place in MVTec AD's layout."""
 
@@ -63,29 +82,32 @@ class Shot:
             return None
         return Path("ground_truth", self.kind, f"{self.number:03d}_mask.png")
 
-    def take(self, seed: int, side: int) -> tuple[NDArray[np.uint8], Mask]:
+    def take(self, seed: int, side: int, loose: Looseness = Looseness()) -> tuple[NDArray[np.uint8], Mask]:
         """Draw the photo (side, side, 3) and the mask of its defect (side, side)."""
         stream = [("train", "test").index(self.split), list(KINDS).index(self.kind), self.number]
-        rng, defect_rng = np.random.default_rng([seed, *stream]).spawn(2)
-        frame = _Frame.draw(rng, side)
+        # Moves have a stream of their own: what else a photo shows does not depend on them.
+        rng, defect_rng, move_rng = np.random.default_rng([seed, *stream]).spawn(3)
+        frame = _Frame.draw(rng, side, move_rng.uniform(-1, 1, 4), loose)
         part = KINDS[self.kind](frame, defect_rng)
         return _photograph(frame, part, rng), part.mask
 
 
-def in_memory(shots: list[Shot], seed: int, side: int) -> tuple[NDArray[Any], NDArray[Any]]:
+def in_memory(shots: list[Shot], seed: int, side: int, loose: Looseness) -> tuple[NDArray[Any], NDArray[Any]]:
     """Take the photos: return them and their masks."""
     photos = np.empty((len(shots), side, side, 3), dtype=np.uint8)
     masks = np.empty((len(shots), side, side), dtype=bool)
     for i, shot in enumerate(shots):
-        photos[i], masks[i] = shot.take(seed, side)
+        photos[i], masks[i] = shot.take(seed, side, loose)
     return photos, masks
 
 
-def on_disk(shots: list[Shot], seed: int, side: int, root: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def on_disk(
+    shots: list[Shot], seed: int, side: int, loose: Looseness, root: Path
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Take the photos and write them, one at a time: return their paths and those of their masks."""
     mask_paths = np.full(len(shots), None, dtype=object)
     for i, shot in enumerate(shots):
-        photo, mask = shot.take(seed, side)
+        photo, mask = shot.take(seed, side, loose)
         _save(photo, root / shot.photo_path)
         if shot.mask_path is not None:
             _save(mask.astype(np.uint8) * 255, root / shot.mask_path)
@@ -139,12 +161,17 @@ class _Frame:
     y: Floats
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, side: int) -> _Frame:
-        """Place the part: about a pixel off in each direction, a fraction of a degree turned."""
-        x_shift, y_shift = np.clip(rng.normal(0, 0.0035, 2), -0.009, 0.009).astype(np.float32)
+    def draw(cls, rng: np.random.Generator, side: int, moves: Floats, loose: Looseness) -> _Frame:
+        """Place the part: about a pixel off in each direction, a fraction of a degree turned, and loose.
+
+        ``moves`` are four numbers in [-1, 1]: of the furthest angle, shift across and down, and scale.
+        """
+        x_shift, y_shift = np.clip(rng.normal(0, 0.0035, 2), -0.009, 0.009) + moves[1:3] * loose.shift / side
         ticks = (np.arange(side, dtype=np.float32) + 0.5) / side - 0.5
-        x, y = _turn(ticks - x_shift, ticks[:, None] - y_shift, rng.uniform(-0.005, 0.005))
-        return cls(side, x, y)
+        angle = rng.uniform(-0.005, 0.005) + math.radians(moves[0] * loose.angle)
+        x, y = _turn(ticks - np.float32(x_shift), ticks[:, None] - np.float32(y_shift), angle)
+        scale = np.float32(1 + moves[3] * loose.scale)
+        return cls(side, x / scale, y / scale)
 
     @cached_property
     def radius(self) -> Floats:

@@ -28,6 +28,11 @@ def refuse_what_files_cannot(detector: Any) -> None:
             f"value_range={detector.value_range!r} cannot be exported: a file takes 8 bits a colour, 0 to "
             "255, as they are. Bring photos to these beforehand, and fit with value_range='auto'."
         )
+    if detector.pipeline_.named_steps["features"].aligner_ is not None:
+        raise ValueError(
+            f"align={detector.align!r} cannot be exported: a file takes photos as they lie. Bring parts to "
+            "their place beforehand, by PartAligner.transform, and fit with align=None."
+        )
     if detector.precision == "bfloat16":
         raise ValueError(
             "precision='bfloat16' cannot be exported: a file computes in float32, and the threshold belongs "

@@ -132,7 +132,7 @@ class GrowingDetector(GrowingEstimator):
         seen = PhotosSeen() if before is None else before.growth.photos
         refuse_unfit_groups(seen, label(images, groups), self.n_calibration)
         if before is None:
-            self._fit_network(steps)
+            self._fit_network(steps, images)
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
         self._check_room(steps, images, growth.n_images, SPARE)
         since = len(growth.photos)
@@ -197,7 +197,7 @@ class GrowingDetector(GrowingEstimator):
             self._refuse_other_steps(steps)
         else:
             steps = self._make_steps()
-            self._fit_network(steps)
+            self._fit_network(steps, None)
         growth = load(resolve_device(self.device))
         refuse_others([identity(steps), growth.identity], ["this detector", "the file"])
         self._carry(Growing(self.get_params(deep=False), growth, steps))
@@ -220,9 +220,9 @@ class GrowingDetector(GrowingEstimator):
         warn_of_defective(y, len(images))
         return images
 
-    def _fit_network(self, steps: Steps) -> None:
-        """Build the network, and draw the channels."""
-        steps.features.build()
+    def _fit_network(self, steps: Steps, images: Images | ArrivingImages | None) -> None:
+        """Build the network, learn where parts lie on photos, and draw the channels."""
+        steps.features.build().learn_places(images)
         n_channels = [shape[0] for shape in steps.features.level_shapes_]
         steps.channels.fit_layers(steps.features.layer_names_, n_channels)
 

@@ -15,7 +15,7 @@ from ..calibration import Calibration
 from ..kernels.leave_one_out import factor_and_leave_one_out
 from ..kernels.moments import Moments, mean_variance
 from ..kernels.whitening import NotPositiveDefiniteError
-from ..pyramid import CoarseToFine
+from ..pyramid import CoarseToFine, split_hidden
 from .groups import Membership, leave_out
 from .patches import PatchGrowth
 
@@ -74,7 +74,9 @@ def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership |
     """
     moments, sample, order = growth.moments, growth.sample, CoarseToFine(growth.shapes)
     plan = leave_out(sample, membership)
-    images = [[level.permute(0, 3, 1, 2) for level in block] for block in sample.blocks()]
+    blocks = [split_hidden(block) for block in sample.blocks()]
+    images = [[level.permute(0, 3, 1, 2) for level in levels] for levels, _ in blocks]
+    parts = [part for _, part in blocks if part is not None]
     dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
     try:
         rows, squared = factor_and_leave_one_out(moments, images, epsilon, dtype, plan.groups)
@@ -96,9 +98,9 @@ def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership |
     for group in plan.groups:
         n_others[list(group.rows)] = moments.n_images - group.n_images
     _warn_of_rounding(squared.amax((1, 2)), n_others, epsilon)
-    return Factored(
-        order.as_given(means), whitening, Calibration(squared, plan.order, plan.places, plan.n_groups)
-    )
+    hidden = torch.cat(parts) if parts else None
+    calibration = Calibration(squared, plan.order, plan.places, plan.n_groups, hidden)
+    return Factored(order.as_given(means), whitening, calibration)
 
 
 def _warn_of_rounding(squared: Tensor, n: Tensor, epsilon: float) -> None:

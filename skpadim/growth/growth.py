@@ -90,7 +90,7 @@ class Growth:
             self.patches = self.empty_patches(batch.levels)
         places = [self.photos.n_given + index for index in batch.indices]
         # The sample is drawn by groups, so that it holds whole ones.
-        self.patches.add(batch.levels, places, groups or batch.contents)
+        self.patches.add(batch.levels, places, groups or batch.contents, batch.hidden())
         self.statistics.add([torch.from_numpy(batch.statistics)], places, batch.contents)
         self.photos.add(batch.contents, places, paths, groups)
 

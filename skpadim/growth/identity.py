@@ -33,7 +33,7 @@ def identity(steps: Steps) -> Identity:
     """
     features, channels, gaussian = steps
     sizes = features.resized_size_, features.input_size_
-    ignored = features.ignored_
+    ignored, aligner = features.ignored_, features.aligner_
     return {
         "estimator": "PaDiMDetector",
         # What the user sets comes before what follows from it, so that a message names the cause.
@@ -41,6 +41,7 @@ def identity(steps: Steps) -> Identity:
         "image_size": repr(sizes[0]),
         "crop_size": repr(sizes[1]),
         "value_range": repr(features.value_range),
+        "align": "None" if aligner is None else f"a template {_short(*aligner.identity())}",
         "ignore": "None" if ignored is None else f"a mask {_short(ignored)}",
         "precision": repr(features.precision),
         "engine": repr(features.engine),

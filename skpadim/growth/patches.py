@@ -21,7 +21,7 @@ from ..kernels.moments import (
     merge,
     take_out,
 )
-from ..pyramid import CoarseToFine
+from ..pyramid import CoarseToFine, split_hidden
 from ..reservoir import Reservoir
 from .groups import names_of
 
@@ -43,7 +43,8 @@ class PatchGrowth:
     moments : Moments
         Coarse to fine.
     sample : Reservoir
-        Features of the calibration sample, (n_images, height, width, channels) per layer, coarse to fine.
+        Features of the calibration sample, (n_images, height, width, channels) per layer, coarse to fine; and
+        last, of images that were moved, the patches that they do not show.
     dtypes : list of torch.dtype
         Of the features, as given.
     """
@@ -79,7 +80,13 @@ class PatchGrowth:
         parts = [*self.moments.means, *(part for blocks in self.moments.comoments for part in blocks)]
         return sum(part.nbytes for part in parts) + self.sample.nbytes
 
-    def add(self, levels: Sequence[Tensor], places: Sequence[int], contents: Sequence[bytes]) -> None:
+    def add(
+        self,
+        levels: Sequence[Tensor],
+        places: Sequence[int],
+        contents: Sequence[bytes],
+        hidden: Tensor | None = None,
+    ) -> None:
         """Take in images.
 
         Parameters
@@ -90,12 +97,15 @@ class PatchGrowth:
             What to call the images, among all that were and will be given.
         contents : sequence of bytes
             Equal for equal images.
+        hidden : Tensor of shape (n, rows, columns), bool, optional
+            Patches of the finest grid that images do not show; of all images, or none.
         """
         self._check(levels)
         ordered = CoarseToFine(self.shapes).sort(levels)
         add_batch(self.moments, ordered)
         # Channels last, as the kernels read them.
-        self.sample.add([level.permute(0, 2, 3, 1) for level in ordered], places, contents)
+        rows = [level.permute(0, 2, 3, 1) for level in ordered]
+        self.sample.add(rows if hidden is None else [*rows, hidden.to(rows[0].device)], places, contents)
 
     def absorb(self, other: PatchGrowth, shift: int) -> None:
         """Take in the growth of other images, whose places count from ``shift``."""
@@ -141,7 +151,7 @@ def grow_by_place(
     Parameters
     ----------
     batches : iterable of sequence of Tensor of shape (n, channels, height, width)
-        On the device, layers as given.
+        On the device, layers as given; and what :func:`skpadim.pyramid.split_hidden` takes off.
     size, seed : int
         Of the calibration sample.
     groups : sequence of bytes, default=()
@@ -153,10 +163,11 @@ def grow_by_place(
         None of an empty stream.
     """
     growth, start = None, 0
-    for levels in batches:
+    for batch in batches:
+        levels, hidden = split_hidden(list(batch))
         growth = growth or PatchGrowth.empty(levels, Reservoir(size, seed))
         places = range(start, start + len(levels[0]))
-        growth.add(levels, places, names_of(groups, places) or names_of_places(places))
+        growth.add(levels, places, names_of(groups, places) or names_of_places(places), hidden)
         start = places.stop
     return growth
 

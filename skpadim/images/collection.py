@@ -8,7 +8,7 @@ its convolutions want.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -30,7 +30,9 @@ from .threads import map_ahead
 
 __all__ = ["ImageBatch", "Images", "centre_window", "check_images"]
 
-Loaded: TypeAlias = tuple[torch.Tensor, Size]
+Loaded: TypeAlias = tuple[torch.Tensor, Size, Any]
+#: From an image (1, height, width, channels) to one that is resized and cropped, and where its part lies.
+Placer: TypeAlias = Callable[[torch.Tensor], tuple[torch.Tensor, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +48,14 @@ class ImageBatch:
         Index in `X` of each image.
     original_sizes : list of (int, int)
         Height and width of each image before resizing, after EXIF orientation.
+    placements : list or None
+        What was found of the part in each image where these were moved, else None.
     """
 
     pixels: torch.Tensor
     indices: Sequence[int]
     original_sizes: list[Size]
+    placements: list[Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -271,6 +276,7 @@ class Images(NoteTaker):
         n_threads: int,
         only: Sequence[int] | None = None,
         interpolation: str = "bilinear",
+        place: Placer | None = None,
     ) -> Iterator[ImageBatch]:
         """Yield all images in order, resized (antialiased), then cropped at the centre.
 
@@ -292,6 +298,8 @@ class Images(NoteTaker):
             The images to yield. Default: all.
         interpolation : {"bilinear", "bicubic"}, default="bilinear"
             How to resize.
+        place : callable, optional
+            Resizes and crops in its own way, and tells where the part lies.
 
         Yields
         ------
@@ -312,7 +320,7 @@ class Images(NoteTaker):
         window = centre_window(image_size, crop_size or image_size)
         check_interpolation(interpolation)
         indices: Sequence[int] = range(len(self)) if only is None else only
-        if self._stack_size == image_size and not self._skip_failures:
+        if self._stack_size == image_size and not self._skip_failures and place is None:
             yield from self._slices(indices, batch_size, image_size, window)
             return
 
@@ -324,7 +332,10 @@ class Images(NoteTaker):
                     raise
                 return str(error)
             height, width = pixels.shape[1:3]
-            return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width)
+            if place is not None:
+                moved, placement = place(pixels)
+                return moved, (height, width), placement
+            return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width), None
 
         if self._wants_decoding():
             loaded = map_ahead(load, indices, max(batch_size, n_threads), n_threads)
@@ -424,8 +435,9 @@ class Images(NoteTaker):
 
 def _collate(loaded: Sequence[tuple[int, Loaded]]) -> ImageBatch:
     """Join images to a batch, of floats if any of them is."""
-    images, sizes = zip(*(image for _, image in loaded), strict=True)
+    images, sizes, placements = zip(*(image for _, image in loaded), strict=True)
     if len({image.dtype for image in images}) > 1:
         images = tuple(i if i.is_floating_point() else i / 255 for i in images)
     indices = [index for index, _ in loaded]
-    return ImageBatch(torch.cat(images).permute(0, 3, 1, 2), indices, list(sizes))
+    placed = None if placements[0] is None else list(placements)
+    return ImageBatch(torch.cat(images).permute(0, 3, 1, 2), indices, list(sizes), placed)

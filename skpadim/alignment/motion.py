@@ -1,0 +1,126 @@
+"""Where a part lies: a turn, a scale and a shift, as two complex numbers.
+
+Coordinates are complex, x + iy, from the middle of a frame, in units of its longer side; y points down. A
+photo and the template have the same frame, to which either is stretched. A motion takes a point of the
+template to the point of the photo that shows it.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..images.arrays import Size
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The motion that takes ``z`` to ``turn * z + shift``.
+
+    Attributes
+    ----------
+    turn : complex
+        Its absolute value is the scale, its argument the angle; positive is clockwise in a photo.
+    shift : complex
+        In units of the frame's longer side.
+    """
+
+    turn: complex = 1.0 + 0.0j
+    shift: complex = 0.0 + 0.0j
+
+    @property
+    def angle(self) -> float:
+        """Degrees, clockwise."""
+        return math.degrees(cmath.phase(self.turn))
+
+    @property
+    def scale(self) -> float:
+        """How much larger the part is than the template."""
+        return abs(self.turn)
+
+    def after(self, first: Motion) -> Motion:
+        """Return what ``first``, and then this, does."""
+        return Motion(self.turn * first.turn, self.turn * first.shift + self.shift)
+
+    def inverse(self) -> Motion:
+        """Return what undoes it."""
+        return Motion(1 / self.turn, -self.shift / self.turn)
+
+
+def extent(aspect: float) -> tuple[float, float]:
+    """Return height and width of a frame whose width by height is ``aspect``; the longer is 1."""
+    return min(1.0, 1 / aspect), min(1.0, aspect)
+
+
+@dataclass(frozen=True)
+class Points:
+    """The middles of the pixels of a frame, or of a part of it.
+
+    Attributes
+    ----------
+    y, x : Tensor of shape (height,) and (width,)
+    aspect : float
+        Width by height of the frame.
+    homogeneous : Tensor of shape (height * width, 3)
+        x, y and 1 of each.
+    """
+
+    y: Tensor
+    x: Tensor
+    aspect: float
+    homogeneous: Tensor
+
+    @classmethod
+    def of(
+        cls, size: Size, aspect: float, window: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> Points:
+        """Return those of a frame of some height and width, or of some of its rows and columns."""
+        y, x = (
+            (((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5) * length)[part]
+            for n, length, part in zip(size, extent(aspect), window, strict=True)
+        )
+        rows, columns = torch.meshgrid(y, x, indexing="ij")
+        planes = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
+        return cls(y, x, aspect, planes.flatten(0, 1))
+
+    def seen_at(self, motions: Sequence[Motion]) -> Tensor:
+        """Return where photos show them, as :func:`torch.nn.functional.grid_sample` has it.
+
+        Parameters
+        ----------
+        motions : sequence of Motion
+            Of each photo.
+
+        Returns
+        -------
+        Tensor of shape (n, height, width, 2)
+        """
+        height, width = extent(self.aspect)
+        across, down = 2 / width, 2 / height
+        matrices = [
+            [
+                [each.turn.real * across, each.turn.imag * down],
+                [-each.turn.imag * across, each.turn.real * down],
+                [each.shift.real * across, each.shift.imag * down],
+            ]
+            for each in motions
+        ]
+        places = self.homogeneous @ torch.tensor(matrices, dtype=torch.float32)
+        return places.view(len(motions), len(self.y), len(self.x), 2)
+
+
+def sample(images: Tensor, places: Tensor, mode: str = "bilinear", padding: str = "zeros") -> Tensor:
+    """Sample images (n, c, h, w) at places of `Points.seen_at`; one image at places of many."""
+    images = images.expand(len(places), -1, -1, -1)
+    return functional.grid_sample(images, places, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def with_ones(images: Tensor) -> Tensor:
+    """Add a plane of ones to images (n, c, h, w): sampled, it tells what lies inside."""
+    return functional.pad(images, (0, 0, 0, 0, 0, 1), value=1.0)
