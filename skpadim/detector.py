@@ -93,8 +93,13 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Share of good images that ``predict`` may call anomalies.
     n_calibration : int, default=500
         Leave-one-out scores are computed for this many training images at most, drawn at random.
+    patch_stride : int or None, default=None
+        Pixels from one patch to the next, at least: features of finer layers are averaged over square cells,
+        which saves memory where photos are large, and dilutes small defects. See
+        :class:`CNNFeatureTransformer`. None: the layers' own patches.
     batch_size : int, default=32
-        Images that are decoded and learned from at a time. Results depend on it to float32 rounding only.
+        Images that are decoded and learned from at a time, at most: fewer where they have more than 33
+        megapixels together. Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     n_jobs : int or None, default=None
@@ -193,6 +198,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         sigma: float = 4.0,
         false_alarm_rate: float = 0.05,
         n_calibration: int = 500,
+        patch_stride: int | None = None,
         batch_size: int = 32,
         n_decoders: int | None = None,
         n_jobs: int | None = None,
@@ -218,6 +224,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.sigma = sigma
         self.false_alarm_rate = false_alarm_rate
         self.n_calibration = n_calibration
+        self.patch_stride = patch_stride
         self.batch_size = batch_size
         self.n_decoders = n_decoders
         self.n_jobs = n_jobs
@@ -307,6 +314,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             crop_size=self.crop_size,
             value_range=self.value_range,
             ignore=self.ignore,
+            patch_stride=self.patch_stride,
             batch_size=self.batch_size,
             n_decoders=self.n_decoders,
             device=self.device,

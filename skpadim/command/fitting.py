@@ -39,6 +39,7 @@ def fit(
         Whether the photos lie in a folder for every group, which is left out as a whole.
     """
     from ..detector import PaDiMDetector
+    from ..images.resizing import images_at_a_time
     from ..model_file import describe, save_model
 
     refuse_absent_folder(output)
@@ -51,7 +52,8 @@ def fit(
     detector = PaDiMDetector(**parameters)
     begin = time.perf_counter()
     with Progress("Learning", len(paths)) as progress:
-        detector.set_callbacks(FitProgress(progress, detector.batch_size)).fit(paths, groups=groups)
+        at_a_time = images_at_a_time(detector.batch_size, _size_seen(detector))
+        detector.set_callbacks(FitProgress(progress, at_a_time)).fit(paths, groups=groups)
     detector.set_callbacks()
     seconds = time.perf_counter() - begin
     card = describe(detector)
@@ -61,6 +63,15 @@ def fit(
     save_model(detector, output, card=card, thumbnails=thumbnails)
     _tell(card, folder, groups)
     show(f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _size_seen(detector: PaDiMDetector) -> tuple[int, int]:
+    """Return height and width in pixels of what the network of a detector sees, fitted or not."""
+    from ..base.checks import check_size
+
+    if detector.crop_size is not None:
+        return check_size("crop_size", detector.crop_size)
+    return check_size("image_size", detector.image_size)
 
 
 def _name_training(
