@@ -38,7 +38,7 @@ from .images.collection import Images
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request
 from .judging import Judge
-from .needs import check_room
+from .needs import MemoryNeed, check_room, fit_bytes, score_bytes
 from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
@@ -286,6 +286,41 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         warn_of_photos(images, growth)
         checkpoints.finish()
         return self
+
+    def memory_need(self, n_images: int) -> MemoryNeed:
+        """Say how much memory a fit takes at its peak, and scoring then, before there is any photo.
+
+        The network is built, and photos as they are decoded are not counted. ``fit`` itself refuses where
+        what it needs is not there.
+
+        Parameters
+        ----------
+        n_images : int
+            Photos to learn from.
+
+        Returns
+        -------
+        MemoryNeed
+            ``fit`` and ``score``: bytes, on the device, beside imports and the network.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range.
+
+        Examples
+        --------
+        >>> from skpadim import PaDiMDetector
+        >>> need = PaDiMDetector(image_size=2048, weights=None, device="cpu").memory_need(200)
+        >>> f"{need.fit / 1e9:.1f} GB, {need.score / 1e9:.1f} GB"
+        '5.2 GB, 2.0 GB'
+        """
+        self._validate_params()
+        steps = self._make_steps()
+        steps.features.build()
+        self._draw_channels(steps)
+        plan = steps.features.plan(steps.kept(), n_images, self.n_calibration)
+        return MemoryNeed(fit_bytes(plan), score_bytes(plan))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse steps of other types, which are no fitted detector's."""

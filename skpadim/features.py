@@ -529,14 +529,17 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         Plan
         """
         extractor = self._fitted_extractor()
+        tiling = extractor.tiling(self.input_size_)
+        largest = extractor.activation_bytes(self.input_size_)
         kept = zip(channels, self.level_shapes_, strict=True)
         return Plan(
             shapes=tuple((len(of_layer), shape[1], shape[2]) for of_layer, shape in kept),
             image_size=self.input_size_,
             n_images=n_images,
             n_calibration=n_calibration,
-            batch_size=self.images_at_a_time,
-            activation_bytes=extractor.activation_bytes(self.input_size_),
+            batch_size=self.batch_size,
+            activation_bytes=largest if tiling is None else round(largest / tiling.share),
+            tile_bytes=None if tiling is None else largest,
             at_a_time_bytes=extractor.at_a_time_bytes,
             itemsize=max(4, extractor.dtype.itemsize),
             n_spare=n_spare,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _N_THUMBNAILS = 12
 # How many of them are named.
 _N_NAMED = 5
+# A fit that needs more memory says so.
+_LARGE = 10**9
 
 
 def fit(
@@ -41,6 +43,7 @@ def fit(
     from ..detector import PaDiMDetector
     from ..images.resizing import images_at_a_time
     from ..model_file import describe, save_model
+    from ..needs import in_words
 
     refuse_absent_folder(output)
     groups = None
@@ -50,6 +53,9 @@ def fit(
         found = find_training_photos(folder)
     paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
+    need = detector.memory_need(len(paths)).fit
+    if need > _LARGE:
+        say(f"Learning takes about {in_words(need)} of memory.")
     begin = time.perf_counter()
     with Progress("Learning", len(paths)) as progress:
         at_a_time = images_at_a_time(detector.batch_size, _size_seen(detector))

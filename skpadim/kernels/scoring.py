@@ -23,9 +23,9 @@ from .whitening import squared_distances, unpack
 # The features of a band's patches, for all images of a batch, stay in a processor's cache.
 _BAND_BYTES = 2**21
 _NODES_AT_A_TIME = 256
-# Of photos of more pixels, rows are unpacked as they are used, a band at a time: what is fitted takes
-# gigabytes then, which nobody wants twice, and the network takes far longer than that.
-_UNPACKED_PIXELS = 2**20
+#: Of photos of more pixels, rows are unpacked as they are used, a band at a time: what is fitted takes
+#: gigabytes then, which nobody wants twice, and the network takes far longer than that.
+UNPACKED_PIXELS = 2**20
 _UNPACKED_BAND_BYTES = 2**22
 
 
@@ -143,7 +143,7 @@ class Scorer:
         return cls(
             tree,
             [_by_cell(mean.to(like)[None]) for mean in means],
-            packed if prod(image_size) > _UNPACKED_PIXELS else [part.unpacked() for part in packed],
+            packed if prod(image_size) > UNPACKED_PIXELS else [part.unpacked() for part in packed],
             rows,
             columns,
             tree.places(tree.depth - 1),

@@ -78,6 +78,11 @@ class Tiling:
         return _longest(self.rows) * _longest(self.columns)
 
     @property
+    def share(self) -> float:
+        """Share of a photo that the largest tile is."""
+        return self.largest / (self.rows[-1].kept.stop * self.columns[-1].kept.stop)
+
+    @property
     def n_pixels(self) -> int:
         """Number of pixels of all tiles."""
         return _total(self.rows) * _total(self.columns)
