@@ -47,7 +47,7 @@ WAYS = {
     "layers=['blocks.10']": {"layers": ["blocks.10"]},
 }
 WAY_HEAD = ["", "image ROC AUC", "pixel ROC AUC", "Gaussians, MB"]
-#: Photos are drawn at this size and enlarged, with noise of their own: drawing itself takes longer than a fit.
+#: Photos are drawn at this size and enlarged, with noise of their own: drawing takes longer than a fit.
 DRAWN_SIDE = 512
 
 
@@ -173,9 +173,9 @@ def page(rows, compared) -> str:
         "",
         "## What a coarser grid of patches costs",
         "",
-        "60 good photos of flanges, or those of the tiles, to learn from; seed 0. `patch_stride` averages the "
-        "features of finer layers over cells; beside it, the layers without the finest. Gaussians: "
-        "`whitening_`.",
+        "60 good photos of flanges, or all of the tiles, to learn from; seed 0. `patch_stride` averages the "
+        "features of finer layers over cells; beside it, the layers without the finest. Gaussians: what "
+        "`whitening_` takes.",
     ]
     for title, ways in compared.items():
         lines += ["", f"**{title}**", "", *pages.table(WAY_HEAD, ways)]
