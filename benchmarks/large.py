@@ -143,7 +143,7 @@ def mask_at(mask, size: int) -> np.ndarray:
     """Return a mask of defects, an array or a file, as bools at the size of the maps."""
     if mask is None:
         return np.zeros((size, size), dtype=bool)
-    picture = Image.open(mask).convert("L") if isinstance(mask, str | Path) else Image.fromarray(255 * mask)
+    picture = Image.open(mask).convert("L") if isinstance(mask, str | Path) else Image.fromarray(mask)
     return np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) > 0
 
 
