@@ -151,7 +151,7 @@ def test_a_way_out_is_mild_and_what_it_says():
 def test_a_coarser_grid_is_a_way_out_where_cells_are_whole():
     plan = large(n_images=500)
     with pytest.raises(ValueError, match="Lower one of these") as caught:
-        check_room(plan, fit_bytes(plan) // 2, NAMES)
+        check_room(plan, 6 * fit_bytes(plan) // 10, NAMES)
     coarser = replace(plan, shapes=((14, 224, 224), (29, 224, 224), (57, 112, 112)))
     assert f"with patch_stride=8 it takes {fit_bytes(coarser) / 1e9:.1f} GB" in str(caught.value)
     odd = Plan(((60, 511, 255),), (2044, 1020), n_images=10)
@@ -161,7 +161,7 @@ def test_a_coarser_grid_is_a_way_out_where_cells_are_whole():
 
 
 def test_photos_in_tiles_take_what_their_tiles_take():
-    plan = large(activation_bytes=10**9, at_a_time_bytes=2**25)
+    plan = Plan(((1, 4, 4),), (1792, 1792), 3, batch_size=1, activation_bytes=10**9, at_a_time_bytes=2**25)
     in_tiles = replace(plan, tile_bytes=10**8)
     assert fit_bytes(plan) - fit_bytes(in_tiles) == 15 * 10**8 - 15 * 10**7
     # Photos that are so small as to pass whole are no larger for it.
@@ -189,7 +189,7 @@ def test_need_of_scoring_against_the_profiler(unpacked_pixels, monkeypatch):
     X = FeaturePyramid([rng.normal(size=(6, *shape)).astype(np.float32) for shape in shapes], None, size)
     gaussian = PatchGaussian(device="cpu", false_alarm_rate=0.2).fit(X)
     held = sum(part.nbytes for part in (*gaussian.whitening_, *gaussian.location_))
-    del gaussian._scorer
+    vars(gaussian).pop("_scorer")
     with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         gaussian.score_samples(X[:1])
     expected = score_bytes(Plan(shapes, size, 6, batch_size=1))

@@ -71,17 +71,21 @@ class PackedRows:
 
     def unpacked(self) -> Blocks:
         """Return the rows of all nodes."""
-        parts = [self.band(slice(start, start + _NODES_AT_A_TIME)) for start in self._starts()]
-        cross, own = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
-        return Blocks(cross, own)
+        n_nodes = len(self.index)
+        whole = Blocks(
+            self.packed.new_empty(n_nodes, self.n_own, self.n_above),
+            self.packed.new_empty(n_nodes, self.n_own, self.n_own),
+        )
+        for start in range(0, n_nodes, _NODES_AT_A_TIME):
+            nodes = slice(start, start + _NODES_AT_A_TIME)
+            for target, part in zip(whole, self.band(nodes), strict=True):
+                target[nodes] = part
+        return whole
 
     @property
     def nbytes(self) -> int:
         """Bytes of all rows once they are unpacked."""
         return len(self.index) * self.n_own * (self.n_above + self.n_own) * self.packed.itemsize
-
-    def _starts(self) -> range:
-        return range(0, len(self.index), _NODES_AT_A_TIME)
 
 
 @dataclass(frozen=True)

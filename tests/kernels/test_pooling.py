@@ -34,8 +34,8 @@ def test_whole_patches_are_averaged_at_most_so_wide(patch_stride, factors):
 
 
 def test_the_layer_that_does_not_fit_is_named():
-    with pytest.raises(ValueError, match=r"layer 'coarse', and images of 224x448 pixels have 14 x 28"):
-        pooling(64, ["fine", "coarse"], [(5, 56, 112), (7, 14, 28)], SIZE)
+    with pytest.raises(ValueError, match=r"layer 'coarse', and images of 256x512 pixels have 18 x 36"):
+        pooling(64, ["fine", "coarse"], [(5, 64, 128), (7, 18, 36)], (256, 512))
 
 
 def test_cells_are_means():
