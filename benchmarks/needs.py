@@ -17,6 +17,7 @@ import numpy as np
 import pages
 
 from skpadim import PaDiMDetector
+from skpadim.growth.seeing import see
 from skpadim.needs import fit_bytes
 
 #: Network, layers, image_size, n_channels, photos, batch_size.
@@ -72,14 +73,16 @@ def fit(backbone, layers, size, n_channels, n_images, batch_size) -> tuple[int, 
     detector = PaDiMDetector(
         backbone, layers, n_channels, weights=None, image_size=size, batch_size=batch_size, device="cpu"
     )
-    before, see = [], PaDiMDetector._see
+    before = []
 
-    def from_here(self, steps, growth, images, X):
-        before.append((resident("VmRSS"), steps.features.plan(steps.kept(), n_images, self.n_calibration)))
+    def from_here(detector, steps, growth, images, X):
+        before.append(
+            (resident("VmRSS"), steps.features.plan(steps.kept(), n_images, detector.n_calibration))
+        )
         Path("/proc/self/clear_refs").write_text("5")  # The peak so far is forgotten.
-        return see(self, steps, growth, images, X)
+        return see(detector, steps, growth, images, X)
 
-    with patch.object(PaDiMDetector, "_see", from_here):
+    with patch("skpadim.detector.see", from_here):
         detector.fit(X)
     ((resident_before, plan),) = before
     return fit_bytes(plan), resident("VmHWM") - resident_before
