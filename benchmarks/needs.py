@@ -16,8 +16,9 @@ from unittest.mock import patch
 import numpy as np
 import pages
 
-from skpadim import PaDiMDetector, PatchGaussian
-from skpadim.needs import Plan, fit_bytes
+from skpadim import PaDiMDetector
+from skpadim.growth.seeing import see
+from skpadim.needs import fit_bytes
 
 #: Network, layers, image_size, n_channels, photos, batch_size.
 SETTINGS = [
@@ -44,8 +45,6 @@ HEAD = [
     "taken, MB",
     "",
 ]
-# What `FeatureExtractor` lets the largest activation of the photos take that pass together.
-_AT_A_TIME = 2**25
 
 
 def main() -> None:
@@ -74,26 +73,19 @@ def fit(backbone, layers, size, n_channels, n_images, batch_size) -> tuple[int, 
     detector = PaDiMDetector(
         backbone, layers, n_channels, weights=None, image_size=size, batch_size=batch_size, device="cpu"
     )
-    before, fit_stream = [], PatchGaussian.fit_stream
+    before = []
 
-    def from_here(self, batches, image_size):
-        before.append(resident("VmRSS"))
+    def from_here(detector, steps, growth, images, X):
+        before.append(
+            (resident("VmRSS"), steps.features.plan(steps.kept(), n_images, detector.n_calibration))
+        )
         Path("/proc/self/clear_refs").write_text("5")  # The peak so far is forgotten.
-        return fit_stream(self, batches, image_size)
+        return see(detector, steps, growth, images, X)
 
-    with patch.object(PatchGaussian, "fit_stream", from_here):
+    with patch("skpadim.detector.see", from_here):
         detector.fit(X)
-    taken = resident("VmHWM") - before[0]
-    features, _, gaussian = detector.pipeline_.named_steps.values()
-    plan = Plan(
-        tuple(gaussian.level_shapes_),
-        gaussian.image_size_,
-        n_images,
-        batch_size=batch_size,
-        activation_bytes=features._extractor._largest[size, size],
-        at_a_time_bytes=_AT_A_TIME,
-    )
-    return fit_bytes(plan), taken
+    ((resident_before, plan),) = before
+    return fit_bytes(plan), resident("VmHWM") - resident_before
 
 
 def resident(name: str) -> int:

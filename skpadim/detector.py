@@ -40,7 +40,7 @@ from .images.collection import Images
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request
 from .judging import Judge
-from .needs import check_room
+from .needs import MemoryNeed, check_room, fit_bytes, score_bytes
 from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
@@ -105,8 +105,13 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Share of good images that ``predict`` may call anomalies.
     n_calibration : int, default=500
         Leave-one-out scores are computed for this many training images at most, drawn at random.
+    patch_stride : int or None, default=None
+        Pixels from one patch to the next, at least: features of finer layers are averaged over square cells,
+        which saves memory where photos are large, and dilutes small defects. See
+        :class:`CNNFeatureTransformer`. None: the layers' own patches.
     batch_size : int, default=32
-        Images that are decoded and learned from at a time. Results depend on it to float32 rounding only.
+        Images that are decoded and learned from at a time, at most: fewer where they have more than 33
+        megapixels together. Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     n_jobs : int or None, default=None
@@ -206,6 +211,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         sigma: float = 4.0,
         false_alarm_rate: float = 0.05,
         n_calibration: int = 500,
+        patch_stride: int | None = None,
         batch_size: int = 32,
         n_decoders: int | None = None,
         n_jobs: int | None = None,
@@ -232,6 +238,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.sigma = sigma
         self.false_alarm_rate = false_alarm_rate
         self.n_calibration = n_calibration
+        self.patch_stride = patch_stride
         self.batch_size = batch_size
         self.n_decoders = n_decoders
         self.n_jobs = n_jobs
@@ -294,6 +301,41 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         checkpoints.finish()
         return self
 
+    def memory_need(self, n_images: int) -> MemoryNeed:
+        """Say how much memory a fit takes at its peak, and scoring then, before there is any photo.
+
+        The network is built, and photos as they are decoded are not counted. ``fit`` itself refuses where
+        what it needs is not there.
+
+        Parameters
+        ----------
+        n_images : int
+            Photos to learn from.
+
+        Returns
+        -------
+        MemoryNeed
+            ``fit`` and ``score``: bytes, on the device, beside imports and the network.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range.
+
+        Examples
+        --------
+        >>> from skpadim import PaDiMDetector
+        >>> need = PaDiMDetector(image_size=2048, weights=None, device="cpu").memory_need(200)
+        >>> f"{need.fit / 1e9:.1f} GB, {need.score / 1e9:.1f} GB"
+        '5.2 GB, 2.0 GB'
+        """
+        self._validate_params()
+        steps = self._make_steps()
+        steps.features.build()
+        self._draw_channels(steps)
+        plan = steps.features.plan(steps.kept(), n_images, self.n_calibration)
+        return MemoryNeed(fit_bytes(plan), score_bytes(plan))
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what was saved; refuse steps of other types, which are no fitted detector's."""
         if "n_decoders" not in state and "n_jobs" in state:
@@ -322,6 +364,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             value_range=self.value_range,
             ignore=self.ignore,
             align=self.align,
+            patch_stride=self.patch_stride,
             batch_size=self.batch_size,
             n_decoders=self.n_decoders,
             device=self.device,

@@ -32,7 +32,9 @@ from .fitted_network import FittedNetwork
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
 from .images.ignore import ignored_window
+from .images.resizing import images_at_a_time
 from .images.scales import ValueRange
+from .kernels.pooling import pooled, pooled_shapes, pooling
 from .memory.store import FeatureStore, built_once, store_folder
 from .needs import Plan
 from .network.backbones import Backbone, backbone_identity, build_backbone
@@ -87,8 +89,13 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     align : {"rigid", "shift", "auto"}, PartAligner or None, default=None
         Whether photos are moved so that their parts lie as in the photos of the fit, which then are looked
         at. See :class:`PaDiMDetector`, which knows, too, what a photo that was moved does not show.
+    patch_stride : int or None, default=None
+        Pixels from one patch to the next, at least: features of finer layers are averaged over square cells
+        of whole patches, at most so wide. Statistics, files and the time of scoring shrink by the number of
+        patches; defects of less than a cell are diluted. None: the layers' own patches.
     batch_size : int, default=32
-        Images that are decoded at a time. Results depend on it to float32 rounding only.
+        Images that are decoded at a time, at most: fewer where they have more than 33 megapixels together.
+        Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: 2. -1: one per processor.
     device : str or None, default=None
@@ -130,6 +137,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         What moves photos, fitted; None where they are taken as they lie.
     level_shapes_ : list of (int, int, int)
         Channels, height and width of every layer's output.
+    pooling_ : tuple of int, or None
+        How many of a layer's patches, along each side, are averaged to one, per layer; None: none are.
     resized_size_, input_size_ : (int, int)
         Height and width in pixels of an image before and after the crop; the network sees the latter.
 
@@ -157,6 +166,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         "value_range": [str, Integral, "array-like"],
         "ignore": ["array-like", str, os.PathLike, None],
         "align": [StrOptions(set(CHOICES)), PartAligner, FrozenEstimator, None],
+        "patch_stride": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_decoders": [Integral, None],
         "device": [str, torch.device, None],
@@ -169,6 +179,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
     aligner_: PartAligner | None = None
+    pooling_: tuple[int, ...] | None = None
     _rebuilt = ("_extractor", "_view")
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
@@ -185,6 +196,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
         align: str | PartAligner | FrozenEstimator | None = None,
+        patch_stride: int | None = None,
         batch_size: int = 32,
         n_decoders: int | None = None,
         device: str | torch.device | None = None,
@@ -202,6 +214,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.value_range = value_range
         self.ignore = ignore
         self.align = align
+        self.patch_stride = patch_stride
         self.batch_size = batch_size
         self.n_decoders = n_decoders
         self.device = device
@@ -262,7 +275,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.backbone_, self.layer_names_ = built.backbone.network, built.backbone.layers
         self.trunk_graph_ = built.backbone.graph
         self.normalisation_ = astuple(built.backbone.normalisation)
-        self.level_shapes_ = list(built.shapes)
+        self.pooling_ = pooling(self.patch_stride, self.layer_names_, built.shapes, self.input_size_)
+        self.level_shapes_ = pooled_shapes(built.shapes, self.pooling_)
         self._take_aligner(None)
         self.trunk_onnx_ = built.onnx
         self._take(dict(built.backbone.arrays), lambda: built.extractor)
@@ -417,7 +431,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         only : sequence of int, optional
             The images to decode. Default: all.
         batch_size : int, optional
-            Images at a time. Default: the parameter.
+            Images at a time. Default: the parameter, or fewer where images are large.
 
         Yields
         ------
@@ -426,8 +440,15 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         sizes = (self.resized_size_, self.input_size_)
         images, view = self.images(X), self._aligned_view()
         how = (self.normalisation_[2], None if view is None else view.place)
-        for batch in images.batches(batch_size or self.batch_size, *sizes, self._n_threads(), only, *how):
+        for batch in images.batches(
+            batch_size or self.images_at_a_time, *sizes, self._n_threads(), only, *how
+        ):
             yield replace(batch, pixels=self._painted(batch.pixels))
+
+    @property
+    def images_at_a_time(self) -> int:
+        """Images of a batch: ``batch_size``, or fewer where they are large."""
+        return images_at_a_time(self.batch_size, self.input_size_)
 
     def extract(self, batch: ImageBatch, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the embeddings of a batch, on the device.
@@ -443,7 +464,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         list of Tensor of shape (n_images, channels, height, width)
             One per layer.
         """
-        return self._fitted_extractor().levels(batch.pixels, channels)
+        return pooled(self._fitted_extractor().levels(batch.pixels, channels), self.pooling_)
 
     def _painted(self, pixels: Tensor) -> Tensor:
         """Return pixels with one colour, of which the network makes 0, where nothing counts."""
@@ -507,7 +528,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)
             return
         recalled = self._recalled(images, store)
-        for batch in recalled.batches(self.batch_size, channels, measure=measure, start=start):
+        for batch in recalled.batches(self.images_at_a_time, channels, measure=measure, start=start):
             device = self._fitted_extractor().device
             yield batch._replace(levels=[level.to(device, non_blocking=True) for level in batch.levels])
 
@@ -573,6 +594,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         Plan
         """
         extractor = self._fitted_extractor()
+        tiling = extractor.tiling(self.input_size_)
+        largest = extractor.activation_bytes(self.input_size_)
         kept = zip(channels, self.level_shapes_, strict=True)
         return Plan(
             shapes=tuple((len(of_layer), shape[1], shape[2]) for of_layer, shape in kept),
@@ -580,7 +603,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             n_images=n_images,
             n_calibration=n_calibration,
             batch_size=self.batch_size,
-            activation_bytes=extractor.activation_bytes(self.input_size_),
+            activation_bytes=largest if tiling is None else round(largest / tiling.share),
+            tile_bytes=None if tiling is None else largest,
             at_a_time_bytes=extractor.at_a_time_bytes,
             itemsize=max(4, extractor.dtype.itemsize),
             n_spare=n_spare,
@@ -595,7 +619,14 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
         sizes = (self.resized_size_, self.input_size_)
         painted = b"" if self.ignored_ is None else self.ignored_
-        kind = (sizes, self.normalisation_, extractor.dtype, extractor.rounds_to_tf32, self.engine)
+        kind: tuple[Any, ...] = (
+            sizes,
+            self.pooling_,
+            self.normalisation_,
+            extractor.dtype,
+            extractor.rounds_to_tf32,
+            self.engine,
+        )
         if self.aligner_ is not None:
             kind = (*kind, *self.aligner_.identity())
         try:

@@ -93,7 +93,7 @@ class Judge:
         images.warn_of_failures()
 
     def _part_size(self, images: Images) -> int:
-        return part_size(len(images), self.features.batch_size, _MOST_PHOTOS)
+        return part_size(len(images), self.features.images_at_a_time, _MOST_PHOTOS)
 
 
 def _values_of_part(

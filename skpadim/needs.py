@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
-from typing import Self
+from typing import NamedTuple, Self
 
+from .images.resizing import images_at_a_time
 from .kernels.leave_one_out import BAND_BYTES, CHUNK_BYTES
+from .kernels.pooling import pooled_shapes, pooling
 from .kernels.prefix import PrefixTree
+from .kernels.scoring import UNPACKED_PIXELS
 from .kernels.whitening import n_entries
 from .pyramid import CoarseToFine
 
@@ -45,6 +48,8 @@ class Plan:
         See :class:`skpadim.PaDiMDetector`.
     activation_bytes : int
         Of the largest tensor in the network, for one photo.
+    tile_bytes : int or None
+        Of the largest tensor for one tile, where photos pass the network in tiles; None: they pass whole.
     at_a_time_bytes : int or None
         What the photos that pass the network together may take of such tensors; None: all of a batch do.
     itemsize : int
@@ -59,9 +64,15 @@ class Plan:
     n_calibration: int = 500
     batch_size: int = 32
     activation_bytes: int = 0
+    tile_bytes: int | None = None
     at_a_time_bytes: int | None = None
     itemsize: int = 4
     n_spare: int | None = None
+
+    @property
+    def n_together(self) -> int:
+        """Photos of a batch."""
+        return min(images_at_a_time(self.batch_size, self.image_size), self.n_images)
 
     @property
     def n_channels(self) -> int:
@@ -78,6 +89,15 @@ class Plan:
     def with_channels(self, factor: float) -> Self:
         """Return the plan for so many times as many channels."""
         return replace(self, shapes=tuple((_side(c, factor), h, w) for c, h, w in self.shapes))
+
+
+class MemoryNeed(NamedTuple):
+    """How much memory a detector takes beside imports and network, in bytes on the device."""
+
+    #: A fit, at its peak.
+    fit: int
+    #: The fitted detector, and what a batch of photos takes in it.
+    score: int
 
 
 def _side(length: int, factor: float) -> int:
@@ -157,19 +177,45 @@ def fit_bytes(plan: Plan) -> int:
     n_features = sum(map(prod, plan.shapes))
     sample = plan.itemsize * n_features * n_kept
     result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_kept * sizes.n_patches
-    scorer = 0 if plan.n_spare is None else plan.itemsize * sum(sizes.rows)
+    scorer = 0 if plan.n_spare is None else _unpacked_bytes(plan, sizes)
     return moments + sample + max(_batch_bytes(plan), result + max(_working_bytes(sizes, n_kept), scorer))
 
 
+def score_bytes(plan: Plan) -> int:
+    """Return how much memory a fitted detector and a batch of photos that it scores take.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    int
+        Bytes, on the device, beside imports and network, and without the maps of photos before.
+    """
+    sizes, n_features = _Sizes.of(plan.shapes), sum(map(prod, plan.shapes))
+    held = plan.itemsize * (sizes.packed + 2 * n_features) + _unpacked_bytes(plan, sizes)
+    # Features less their means beside them; a distance and two maps in the making for each photo.
+    per_photo = plan.itemsize * (n_features + 2 * sizes.n_patches + 2 * prod(plan.image_size))
+    return held + _batch_bytes(plan) + plan.n_together * per_photo
+
+
+def _unpacked_bytes(plan: Plan, sizes: _Sizes) -> int:
+    """Return what whitening rows take once more, as they are laid out for scoring."""
+    return 0 if prod(plan.image_size) > UNPACKED_PIXELS else plan.itemsize * sum(sizes.rows)
+
+
 def _batch_bytes(plan: Plan) -> int:
-    """Return what a batch takes: pixels, features, those of the batch before, and activations."""
-    n_images = min(plan.batch_size, plan.n_images)
-    at_once = n_images * plan.activation_bytes
+    """Return what a batch takes: pixels, the next ones too, features, those before, and activations."""
+    largest = plan.activation_bytes
+    if plan.tile_bytes is not None:
+        largest = min(largest, plan.tile_bytes)
+    at_once = plan.n_together * largest
     if plan.at_a_time_bytes is not None:
-        at_once = min(at_once, max(plan.at_a_time_bytes, plan.activation_bytes))
+        at_once = min(at_once, max(plan.at_a_time_bytes, largest))
     features = plan.itemsize * sum(map(prod, plan.shapes))
     # What gives the largest activation has an input, mostly half as large or larger.
-    return at_once * 3 // 2 + n_images * (2 * features + 3 * prod(plan.image_size))
+    return at_once * 3 // 2 + plan.n_together * (2 * features + 2 * 3 * prod(plan.image_size))
 
 
 def _working_bytes(sizes: _Sizes, n_images: int) -> int:
@@ -215,7 +261,7 @@ def check_room(
         return
     raise ValueError(
         f"{size_name}={_size_in_words(plan.image_size)} with {plan.n_channels} channels takes about "
-        f"{_in_words(needed)} of memory on {device} to fit, and {_in_words(available)} are there. "
+        f"{in_words(needed)} of memory on {device} to fit, and {in_words(available)} are there. "
         f"{_way_out(plan, available, layer_names, size_name)}"
     )
 
@@ -226,7 +272,7 @@ def _way_out(plan: Plan, available: int, layer_names: Sequence[str], size_name: 
     for options in _options(plan, layer_names, size_name):
         needs = ((text, fit_bytes(lowered)) for text, lowered in options)
         # The mildest that is enough.
-        ways += [f"with {text} it takes {_in_words(need)}" for text, need in needs if need <= available][:1]
+        ways += [f"with {text} it takes {in_words(need)}" for text, need in needs if need <= available][:1]
     if ways:
         return f"Lower one of these: {'; '.join(ways)}."
     return f"Lower {size_name}, n_channels and layers: none of them is enough alone."
@@ -242,7 +288,8 @@ def _options(plan: Plan, layer_names: Sequence[str], size_name: str) -> Iterator
     yield _without_fine_layers(plan, layer_names)
     samples = (replace(plan, n_calibration=n) for n in _CALIBRATION if n < n_kept)
     yield ((f"n_calibration={lowered.n_calibration}", lowered) for lowered in samples)
-    batches = (replace(plan, batch_size=n) for n in (8, 1) if n < plan.batch_size)
+    yield _on_coarser_grids(plan, layer_names)
+    batches = (replace(plan, batch_size=n) for n in (8, 1) if n < plan.n_together)
     yield ((f"batch_size={lowered.batch_size}", lowered) for lowered in batches)
 
 
@@ -256,9 +303,21 @@ def _without_fine_layers(plan: Plan, layer_names: Sequence[str]) -> Iterator[tup
         yield f"layers={[layer_names[index] for index in kept]}", lowered
 
 
+def _on_coarser_grids(plan: Plan, layer_names: Sequence[str]) -> Iterator[tuple[str, Plan]]:
+    """Yield plans whose patches are 2, 4 and 8 times as far apart, as far as cells are whole."""
+    stride = min(round(plan.image_size[0] / height) for _, height, _ in plan.shapes)
+    for wider in (2 * stride, 4 * stride, 8 * stride):
+        try:
+            factors = pooling(wider, layer_names, plan.shapes, plan.image_size)
+        except ValueError:
+            continue
+        yield f"patch_stride={wider}", replace(plan, shapes=tuple(pooled_shapes(plan.shapes, factors)))
+
+
 def _size_in_words(size: tuple[int, int]) -> str:
     return str(size[0] if size[0] == size[1] else size)
 
 
-def _in_words(n_bytes: int) -> str:
+def in_words(n_bytes: int) -> str:
+    """Return a number of bytes as a person says it."""
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

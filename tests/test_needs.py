@@ -10,9 +10,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from skpadim import FeaturePyramid, PatchGaussian
+from skpadim import FeaturePyramid, PatchGaussian, needs
+from skpadim.kernels import scoring
 from skpadim.kernels.moments import empty_moments
-from skpadim.needs import Plan, check_room, fit_bytes
+from skpadim.needs import Plan, check_room, fit_bytes, score_bytes
 
 #: ResNet-18's, 100 channels at 224 px.
 SHAPES = ((14, 56, 56), (29, 28, 28), (57, 14, 14))
@@ -145,6 +146,54 @@ def test_a_way_out_is_mild_and_what_it_says():
     smaller = large(n_images=500, n_calibration=200)
     assert f"with n_calibration=200 it takes {fit_bytes(smaller) / 1e9:.1f} GB" in str(caught.value)
     assert "image_size=1344" in str(caught.value)
+
+
+def test_a_coarser_grid_is_a_way_out_where_cells_are_whole():
+    plan = large(n_images=500)
+    with pytest.raises(ValueError, match="Lower one of these") as caught:
+        check_room(plan, 6 * fit_bytes(plan) // 10, NAMES)
+    coarser = replace(plan, shapes=((14, 224, 224), (29, 224, 224), (57, 112, 112)))
+    assert f"with patch_stride=8 it takes {fit_bytes(coarser) / 1e9:.1f} GB" in str(caught.value)
+    odd = Plan(((60, 511, 255),), (2044, 1020), n_images=10)
+    with pytest.raises(ValueError, match="Lower one of these") as caught:
+        check_room(odd, fit_bytes(odd) // 3, ["layer1"])
+    assert "patch_stride" not in str(caught.value)
+
+
+def test_photos_in_tiles_take_what_their_tiles_take():
+    plan = Plan(((1, 4, 4),), (1792, 1792), 3, batch_size=1, activation_bytes=10**9, at_a_time_bytes=2**25)
+    in_tiles = replace(plan, tile_bytes=10**8)
+    assert fit_bytes(plan) - fit_bytes(in_tiles) == 15 * 10**8 - 15 * 10**7
+    # Photos that are so small as to pass whole are no larger for it.
+    assert fit_bytes(in_tiles.at_size(1 / 8)) == fit_bytes(plan.at_size(1 / 8))
+
+
+def test_large_photos_come_few_at_a_time_and_are_packed():
+    """Of 16 megapixels two make a batch, and what is fitted is there once."""
+    plan = Plan(((5, 256, 256),), (4096, 4096), n_images=50)
+    assert fit_bytes(plan) == fit_bytes(replace(plan, batch_size=2))
+    small = replace(plan, image_size=(256, 256))
+    unpacked = 4 * 256 * 256 * 25
+    assert score_bytes(replace(small, batch_size=1)) > unpacked * 1.6
+    per_photo = 4 * (3 * 5 * 256**2 + 2 * 256**2 + 2 * 4096**2) + 6 * 4096**2
+    packed = 4 * 256 * 256 * (15 + 2 * 5)
+    assert score_bytes(replace(plan, batch_size=1)) == packed + per_photo
+
+
+@pytest.mark.parametrize("unpacked_pixels", [0, 2**20])
+def test_need_of_scoring_against_the_profiler(unpacked_pixels, monkeypatch):
+    monkeypatch.setattr(scoring, "UNPACKED_PIXELS", unpacked_pixels)
+    monkeypatch.setattr(needs, "UNPACKED_PIXELS", unpacked_pixels)
+    shapes, size = ((30, 64, 64), (50, 32, 32)), (128, 128)
+    rng = np.random.default_rng(0)
+    X = FeaturePyramid([rng.normal(size=(6, *shape)).astype(np.float32) for shape in shapes], None, size)
+    gaussian = PatchGaussian(device="cpu", false_alarm_rate=0.2).fit(X)
+    held = sum(part.nbytes for part in (*gaussian.whitening_, *gaussian.location_))
+    vars(gaussian).pop("_scorer")
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
+        gaussian.score_samples(X[:1])
+    expected = score_bytes(Plan(shapes, size, 6, batch_size=1))
+    assert_allclose(held + _peak_bytes(profile), expected, rtol=0.25)
 
 
 def test_cropped_and_oblong_images_are_named_as_given():

@@ -105,7 +105,13 @@ def fit(
     device: Annotated[str | None, typer.Option(help="cpu, cuda. Default: a GPU, if there is one.")] = None,
     decoders: Decoders = None,
     jobs: Jobs = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time.")] = 32,
+    patch_stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Pixels between patches at least: for large photos. Default: the layers' own."
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time, at most.")] = 32,
 ) -> None:
     """Learn photos of good parts, and write a model file.
 
@@ -129,6 +135,7 @@ def fit(
             "device": device,
             "n_decoders": decoders,
             "n_jobs": jobs,
+            "patch_stride": patch_stride,
             "batch_size": batch_size,
         }
         from .fitting import fit as learn

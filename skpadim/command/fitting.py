@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _N_THUMBNAILS = 12
 # How many of them are named.
 _N_NAMED = 5
+# A fit that needs more memory says so.
+_LARGE = 10**9
 
 
 def fit(
@@ -39,7 +41,9 @@ def fit(
         Whether the photos lie in a folder for every group, which is left out as a whole.
     """
     from ..detector import PaDiMDetector
+    from ..images.resizing import images_at_a_time
     from ..model_file import describe, save_model
+    from ..needs import in_words
 
     refuse_absent_folder(output)
     groups = None
@@ -49,9 +53,13 @@ def fit(
         found = find_training_photos(folder)
     paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
+    need = detector.memory_need(len(paths)).fit
+    if need > _LARGE:
+        say(f"Learning takes about {in_words(need)} of memory.")
     begin = time.perf_counter()
     with Progress("Learning", len(paths)) as progress:
-        detector.set_callbacks(FitProgress(progress, detector.batch_size)).fit(paths, groups=groups)
+        at_a_time = images_at_a_time(detector.batch_size, _size_seen(detector))
+        detector.set_callbacks(FitProgress(progress, at_a_time)).fit(paths, groups=groups)
     detector.set_callbacks()
     seconds = time.perf_counter() - begin
     card = describe(detector)
@@ -61,6 +69,15 @@ def fit(
     save_model(detector, output, card=card, thumbnails=thumbnails)
     _tell(card, folder, groups)
     show(f"Written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _size_seen(detector: PaDiMDetector) -> tuple[int, int]:
+    """Return height and width in pixels of what the network of a detector sees, fitted or not."""
+    from ..base.checks import check_size
+
+    if detector.crop_size is not None:
+        return check_size("crop_size", detector.crop_size)
+    return check_size("image_size", detector.image_size)
 
 
 def _name_training(

@@ -140,9 +140,12 @@ def inspect_rest(model: Model, paths: Sequence[str], done: set[str], wanted: Wan
     Batches are those of a run that does all: scores depend on the batch by float32 rounding, and a run that
     was interrupted should end with the same.
     """
+    from ..images.resizing import images_at_a_time
+
     detector = model.detector
     first = next((place for place, path in enumerate(paths) if path not in done), len(paths))
-    rest = list(paths[first - first % detector.batch_size :])
+    at_a_time = images_at_a_time(detector.batch_size, detector.pipeline_[0].input_size_)
+    rest = list(paths[first - first % at_a_time :])
     if first == len(paths):
         return
     found = detector.iter_inspect(

@@ -165,6 +165,10 @@ def _add_detector(
     precise = graph.op("Add", scaled, graph.constant(black, np.float64))
     normal = graph.cast(precise, TensorProto.FLOAT)
     levels = graph.include(onnx.load_from_string(trunk).graph, [normal], "trunk.")
+    levels = [
+        graph.op("AveragePool", level, kernel_shape=[n, n], strides=[n, n]) if n > 1 else level
+        for level, n in zip(levels, features.pooling_ or [1] * len(levels), strict=True)
+    ]
     kept = channels.by_layer([shape[0] for shape in features.level_shapes_])
     order, scorer = CoarseToFine(gaussian.level_shapes_), gaussian.cpu_scorer()
     distances = add_distances(graph, order.sort(levels), order.sort(kept), gaussian.whitening_, scorer)

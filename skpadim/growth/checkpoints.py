@@ -119,7 +119,7 @@ class Checkpoints:
             The photos of the batch, without those that could not be read.
         """
         self._n_batches += 1
-        size, n_images = self._steps.features.batch_size, len(self._images)
+        size, n_images = self._steps.features.images_at_a_time, len(self._images)
         n_batches = (indices[-1] - self._start) // size + 1
         n_done = min(self._start + n_batches * size, n_images)
         if self._path is not None and (n_done == n_images or self._n_batches % self._every == 0):
@@ -179,7 +179,7 @@ class Checkpoints:
             if place >= self._n_before
         }
         indices = sorted(learned)
-        size = self._steps.features.batch_size
+        size = self._steps.features.images_at_a_time
         looked_at = sorted({*indices[:size], *indices[-size:]})
         return n_done <= len(self._images) and _contents(self._steps, self._images, looked_at) == [
             learned[index] for index in looked_at

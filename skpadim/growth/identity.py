@@ -40,6 +40,7 @@ def identity(steps: Steps) -> Identity:
         "random_state": f"seed {features.random_state}",
         "image_size": repr(sizes[0]),
         "crop_size": repr(sizes[1]),
+        "patch_stride": repr(features.pooling_),
         "value_range": repr(features.value_range),
         "align": "None" if aligner is None else f"a template {_short(*aligner.identity())}",
         "ignore": "None" if ignored is None else f"a mask {_short(ignored)}",

@@ -66,7 +66,7 @@ def _see_here(
     checkpoints: Checkpoints,
     start: int,
 ) -> None:
-    n_batches = -(-(len(images) - start) // detector.batch_size)
+    n_batches = -(-(len(images) - start) // steps.features.images_at_a_time)
     batches = steps.features.stream(images, steps.kept(), measure=True, start=start)
     for batch in report_batches(detector, batches, n_batches, X):
         growth.add(batch, paths_of(images, batch.indices), names_of(images.groups, batch.indices))
@@ -75,7 +75,7 @@ def _see_here(
 
 
 def _see_arriving(detector: Any, steps: Steps, growth: Growth, images: ArrivingImages, X: Any) -> None:
-    stream = _arriving(steps, growth, images, part_size(None, detector.batch_size))
+    stream = _arriving(steps, growth, images, part_size(None, steps.features.images_at_a_time))
     for part, batch in report_batches(detector, stream, None, X):
         growth.add(batch, paths_of(part, batch.indices))
     stream.close()
@@ -105,13 +105,13 @@ def _see_elsewhere(
     start: int,
 ) -> None:
     n_images = len(images) if isinstance(images, Images) else None
-    size, tree = part_size(n_images, detector.batch_size), Tree()
+    size, tree = part_size(n_images, steps.features.images_at_a_time), Tree()
     n_parts = None if n_images is None else -(-(n_images - start) // size)
     parts = images.parts(size, start) if isinstance(images, Images) else images.parts(size)
     empty = Growth(growth.n_calibration, growth.seed, growth.identity, spare=growth.spare)
     done = learn_parts((steps, empty), parts, n_jobs, resolve_device(detector.device), tree)
     for n_photos in report_batches(detector, done, n_parts, X, "part"):
-        checkpoints.after_part(growth, tree, -(-n_photos // detector.batch_size))
+        checkpoints.after_part(growth, tree, -(-n_photos // steps.features.images_at_a_time))
     done.close()
     # What a checkpoint had comes first.
     growth.end(start, images.failures)

@@ -7,6 +7,8 @@ import torch
 from .arrays import Size
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+# Images of a batch have at most so many pixels together, or it is one image.
+_PIXELS_AT_A_TIME = 2**25
 
 
 def centre_window(image_size: Size, crop_size: Size) -> tuple[slice, slice]:
@@ -24,6 +26,18 @@ def centre_window(image_size: Size, crop_size: Size) -> tuple[slice, slice]:
         raise ValueError(f"crop_size={crop_size} is larger than image_size={image_size}.")
     top, left = (height - crop_height) // 2, (width - crop_width) // 2
     return slice(top, top + crop_height), slice(left, left + crop_width)
+
+
+def images_at_a_time(batch_size: int, size: Size) -> int:
+    """Return how many images of a size a batch holds: ``batch_size``, or fewer where they are large.
+
+    Examples
+    --------
+    >>> [images_at_a_time(32, (side, side)) for side in (224, 1024, 2048, 4096)]
+    [32, 32, 8, 2]
+    """
+    height, width = size
+    return max(1, min(batch_size, _PIXELS_AT_A_TIME // (height * width)))
 
 
 def check_interpolation(interpolation: str) -> str:

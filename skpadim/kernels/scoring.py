@@ -7,8 +7,9 @@ scipy's, applied to the identity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from scipy.ndimage import gaussian_filter1d
@@ -22,6 +23,10 @@ from .whitening import squared_distances, unpack
 # The features of a band's patches, for all images of a batch, stay in a processor's cache.
 _BAND_BYTES = 2**21
 _NODES_AT_A_TIME = 256
+#: Of photos of more pixels, rows are unpacked as they are used, a band at a time: what is fitted takes
+#: gigabytes then, which nobody wants twice, and the network takes far longer than that.
+UNPACKED_PIXELS = 2**20
+_UNPACKED_BAND_BYTES = 2**22
 
 
 def upsampling_matrix(n_in: int, n_out: int, sigma: float) -> Tensor:
@@ -43,6 +48,47 @@ def upsampling_matrix(n_in: int, n_out: int, sigma: float) -> Tensor:
 
 
 @dataclass(frozen=True)
+class PackedRows:
+    """The whitening rows of a depth, packed until a band of them is used.
+
+    Attributes
+    ----------
+    packed : Tensor of shape (n_distinct_nodes, n_entries)
+    index : Tensor of shape (n_nodes,)
+        Which of these is whose.
+    n_own, n_above : int
+        Channels of the depth, and of those above.
+    """
+
+    packed: Tensor
+    index: Tensor
+    n_own: int
+    n_above: int
+
+    def band(self, nodes: slice) -> Blocks:
+        """Return the rows of some nodes."""
+        return unpack(self.packed.index_select(0, self.index[nodes]), self.n_own, self.n_above)
+
+    def unpacked(self) -> Blocks:
+        """Return the rows of all nodes."""
+        n_nodes = len(self.index)
+        whole = Blocks(
+            self.packed.new_empty(n_nodes, self.n_own, self.n_above),
+            self.packed.new_empty(n_nodes, self.n_own, self.n_own),
+        )
+        for start in range(0, n_nodes, _NODES_AT_A_TIME):
+            nodes = slice(start, start + _NODES_AT_A_TIME)
+            for target, part in zip(whole, self.band(nodes), strict=True):
+                target[nodes] = part
+        return whole
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows once they are unpacked."""
+        return len(self.index) * self.n_own * (self.n_above + self.n_own) * self.packed.itemsize
+
+
+@dataclass(frozen=True)
 class Scorer:
     """The fitted Gaussians as tensors on a device.
 
@@ -51,7 +97,7 @@ class Scorer:
     tree : PrefixTree
     means : list of Tensor of shape (height * width, 1, channels)
         Per level, coarse to fine.
-    whitening : list of Blocks
+    whitening : list of Blocks, or of PackedRows
         Whitening rows, per depth.
     rows, columns : Tensor of shape (pixels, patches)
         Upsampling and smoothing of each axis.
@@ -61,7 +107,7 @@ class Scorer:
 
     tree: PrefixTree
     means: list[Tensor]
-    whitening: list[Blocks]
+    whitening: Sequence[Blocks | PackedRows]
     rows: Tensor
     columns: Tensor
     patches: Tensor
@@ -94,15 +140,14 @@ class Scorer:
             upsampling_matrix(n_in, n_out, sigma).to(like)
             for n_in, n_out in zip(tree.fine_shape, image_size, strict=True)
         )
+        packed = [
+            PackedRows(part.flatten(0, 1), index, own, sum(channels[:depth]))
+            for depth, (part, index, own) in enumerate(zip(whitening, tree.distinct, channels, strict=True))
+        ]
         return cls(
             tree,
             [_by_cell(mean.to(like)[None]) for mean in means],
-            [
-                _unpack(packed.flatten(0, 1), index, own, sum(channels[:depth]))
-                for depth, (packed, index, own) in enumerate(
-                    zip(whitening, tree.distinct, channels, strict=True)
-                )
-            ],
+            packed if prod(image_size) > UNPACKED_PIXELS else [part.unpacked() for part in packed],
             rows,
             columns,
             tree.places(tree.depth - 1),
@@ -117,7 +162,7 @@ class Scorer:
         """Return Mahalanobis distances (n, h, w) of levels (n, c, h, w), coarse to fine."""
         centred = [_by_cell(level) - mean for level, mean in zip(levels, self.means, strict=True)]
         parts = []
-        for band in self.tree.bands(centred[-1][0].nbytes, _BAND_BYTES):
+        for band in self._bands(centred[-1][0].nbytes):
             seen = [
                 level.index_select(0, cells[nodes])
                 for level, cells, nodes in zip(centred, self.tree.cells, band, strict=True)
@@ -129,6 +174,14 @@ class Scorer:
         squared.nan_to_num_(nan=torch.finfo(squared.dtype).max)
         return squared.sqrt_().T.unflatten(1, self.tree.fine_shape)
 
+    def _bands(self, bytes_per_patch: int) -> Iterator[tuple[slice, ...]]:
+        packed = [rows for rows in self.whitening if isinstance(rows, PackedRows)]
+        if not packed:
+            return self.tree.bands(bytes_per_patch, _BAND_BYTES)
+        n_patches = self.tree.n_nodes(self.tree.depth - 1)
+        rows_per_patch = sum(rows.nbytes for rows in packed) / n_patches
+        return self.tree.bands(max(bytes_per_patch, rows_per_patch), _UNPACKED_BAND_BYTES)
+
     def maps(self, distances: Tensor) -> Tensor:
         """Return anomaly maps (n, height, width) of distances (n, h, w)."""
         dtype = distances.dtype
@@ -138,10 +191,3 @@ class Scorer:
 def _by_cell(level: Tensor) -> Tensor:
     """View a level (n, c, h, w) as (h * w, n, c)."""
     return level.permute(2, 3, 0, 1).flatten(0, 1)
-
-
-def _unpack(packed: Tensor, index: Tensor, n_own: int, n_above: int) -> Blocks:
-    """Unpack the rows of distinct nodes to those of all nodes, a part at a time."""
-    parts = [unpack(packed[part], n_own, n_above) for part in index.split(_NODES_AT_A_TIME)]
-    cross, own = (torch.cat(blocks) for blocks in zip(*parts, strict=True))
-    return Blocks(cross, own)

@@ -89,9 +89,14 @@ def pack(rows: Blocks) -> Tensor:
 
 def unpack(packed: Tensor, n_own: int, n_above: int) -> Blocks:
     """Undo ``pack``, for rows of ``n_own`` channels below ``n_above`` coarser ones."""
-    rows = packed.new_zeros(len(packed), n_own, n_above + n_own)
-    rows[:, _entries(n_own, n_above + n_own, packed.device)] = packed
-    return Blocks(rows[:, :, :n_above].contiguous(), rows[:, :, n_above:].contiguous())
+    cross = packed.new_empty(len(packed), n_own, n_above)
+    own = packed.new_zeros(len(packed), n_own, n_own)
+    # Row by row: copies of slices take a fraction of what a mask takes.
+    lengths = [n_above + row + 1 for row in range(n_own)]
+    for row, entries in enumerate(packed.split(lengths, dim=1)):
+        cross[:, row] = entries[:, :n_above]
+        own[:, row, : row + 1] = entries[:, n_above:]
+    return Blocks(cross, own)
 
 
 def join_rows(packed: Sequence[Tensor], n_channels: Sequence[int]) -> Tensor:

@@ -18,6 +18,7 @@ from ..kernels.channels import select_channels
 from .layers import other_size
 from .modules import ModuleTrunk, check_images_are_apart
 from .normalisation import Normalisation
+from .tiles import SHAPE_SIDE, Reach, Tiling, blank, can_be_tiled, measure_reach, tile, whole_shapes
 from .weights import StateArrays
 
 #: torch.fx traces by patching nn.Module for the whole process, and random weights are drawn from torch's
@@ -30,6 +31,8 @@ PRECISIONS = {None: None, "float32": torch.float32, "tf32": torch.float32, "bflo
 # On a CPU, images pass so many at a time that no activation takes more. What is larger comes from the system
 # anew at every call, page by page (glibc's limit for mmap on 64 bits), and leaves a processor's caches.
 _ACTIVATION_BYTES = 2**25
+# On a CPU, a photo of which one would take more passes in tiles. Each is several such tensors at its peak.
+_TILE_BYTES = 2**28
 
 
 class FeatureExtractor:
@@ -68,6 +71,8 @@ class FeatureExtractor:
         _lay_out(self._trunk, torch.contiguous_format if exact_on_gpu else torch.channels_last)
         self.dtype = dtype_of(self._trunk)
         self._largest: dict[tuple[int, int], int] = {}
+        self._tilings: dict[tuple[int, int], Tiling | None] = {}
+        self._reach: list[Reach | None] = []  # measured once, where it is needed
         #: What computes the layers of normalised pixels: the trunk itself, or another engine.
         self.run: Callable[[Tensor], Mapping[str, Any]] = self._trunk
 
@@ -97,17 +102,60 @@ class FeatureExtractor:
                 pixels = pixels.pin_memory().to(self.device, non_blocking=True)
             wanted = [None] * len(self.layers) if channels is None else map(self._index, channels)
             index = dict(zip(self.layers, wanted, strict=True))
+            tiling = self.tiling((pixels.shape[2], pixels.shape[3]))
+
+            def compute(part: Tensor) -> list[Tensor]:
+                return self._selected(
+                    self.run(normalised_pixels(part, self._normalisation, self.dtype)), index
+                )
+
             outputs = [
-                self._selected(self.run(normalised_pixels(part, self._normalisation, self.dtype)), index)
+                compute(part) if tiling is None else tiling.levels(part, compute, self.layers)
                 for part in self._split(pixels)
             ]
             return [parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*outputs, strict=True)]
 
     def activation_bytes(self, size: tuple[int, int]) -> int:
-        """Return how much the largest tensor in the network takes for one image of this height and width."""
+        """Return how much the largest tensor in the network takes for one image of this height and width.
+
+        Of an image that is cut, for its largest tile.
+        """
         if size not in self._largest:
             self.shapes(size)
         return self._largest[size]
+
+    def tiling(self, size: tuple[int, int]) -> Tiling | None:
+        """Return how photos of this height and width are cut, or None: they pass whole.
+
+        Those pass in tiles, on a CPU, of which one activation would take more than ``_TILE_BYTES``, in
+        networks that we know and that see no further than tiles may overlap. Other engines run whole photos.
+        """
+        if self.device.type != "cpu" or self.run is not self._trunk or isinstance(self._trunk, ModuleTrunk):
+            return None
+        with self._at_work():
+            if size not in self._tilings:
+                self._tilings[size] = self._cut(size) if can_be_tiled(size) else None
+            return self._tilings[size]
+
+    def _cut(self, size: tuple[int, int]) -> Tiling | None:
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        if size[0] * size[1] <= SHAPE_SIDE**2:
+            return None
+        try:
+            outputs, largest = _outputs_and_largest(self._trunk, blank(like, SHAPE_SIDE))
+            per_pixel = largest / SHAPE_SIDE**2
+            if per_pixel * size[0] * size[1] <= _TILE_BYTES:
+                return None
+            self._reach = self._reach or [measure_reach(self._trunk, self.layers, like)]
+        except Exception:  # It takes images of one size alone, say: run whole, it is refused in words.
+            return None
+        if self._reach[0] is None:
+            return None
+        seen = {layer: tuple(outputs[layer].shape[1:]) for layer in self.layers}
+        shapes = whole_shapes(seen, self._reach[0].strides, size)
+        tiling = tile(size, shapes, self._reach[0], int(_TILE_BYTES / per_pixel))
+        self._largest[size] = round(per_pixel * tiling.largest)
+        return tiling
 
     @property
     def at_a_time_bytes(self) -> int | None:
@@ -116,6 +164,8 @@ class FeatureExtractor:
 
     def shapes(self, size: tuple[int, int]) -> list[tuple[int, int, int]]:
         """Run once, on a grey image of this height and width, to see what the layers give.
+
+        Where photos are cut, a small one tells.
 
         Returns
         -------
@@ -127,6 +177,9 @@ class FeatureExtractor:
         ValueError
             If the network fails on such images, or a layer gives no feature maps.
         """
+        tiling = self.tiling(size)
+        if tiling is not None:
+            return [tiling.shapes[layer] for layer in self.layers]
         try:
             with self._at_work():
                 image = self._image(size)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from commands import run
 from skpadim import PaDiMDetector
+from skpadim.command import fitting
 from skpadim.model_file import load_model, read_card
 
 
@@ -145,3 +146,17 @@ def test_errors_are_one_line(drawn, tmp_path, monkeypatch, arguments, words):
     last = result.stderr.splitlines()[-1]
     assert last.startswith("Error: ") and words in last
     assert "Traceback" not in result.output and not (tmp_path / "m.skpadim").exists()
+
+
+def test_a_large_fit_says_first_what_it_takes(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_LARGE", 0)
+    options = ["-o", tmp_path / "m.skpadim", "--image-size", "64", "--patch-stride", "16"]
+    result = run("fit", drawn, *options)
+    need = PaDiMDetector(image_size=64, patch_stride=16).memory_need(24).fit
+    assert result.stderr.startswith(f"Learning takes about {need / 1e6:.0f} MB of memory.")
+    assert load_model(tmp_path / "m.skpadim").detector.patch_stride == 16
+
+
+@pytest.mark.parametrize(("options", "size"), [({}, (48, 64)), ({"crop_size": 32}, (32, 32))])
+def test_progress_counts_photos_of_the_size_that_the_network_sees(options, size):
+    assert fitting._size_seen(PaDiMDetector(image_size=(48, 64), **options)) == size

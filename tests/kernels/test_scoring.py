@@ -14,9 +14,12 @@ from grids import embedding_of, levels_of, moments_of
 from skpadim.kernels import scoring, whitening
 
 
+@pytest.mark.parametrize("unpacked_pixels", [0, 2**20])
 @pytest.mark.parametrize("band_bytes", [1, 2**12, 2**21])
-def test_scorer_joins_its_bands(band_bytes, monkeypatch):
+def test_scorer_joins_its_bands(band_bytes, unpacked_pixels, monkeypatch):
     monkeypatch.setattr(scoring, "_BAND_BYTES", band_bytes)
+    monkeypatch.setattr(scoring, "_UNPACKED_BAND_BYTES", band_bytes)
+    monkeypatch.setattr(scoring, "UNPACKED_PIXELS", unpacked_pixels)
     monkeypatch.setattr(scoring, "_NODES_AT_A_TIME", 7)
     levels = levels_of(3, 14, [(2, 4, 3), (3, 5, 7), (2, 9, 8)])
     train, test = [level[:11] for level in levels], [level[11:] for level in levels]
