@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def ray():
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     tests = str(Path(__file__).parents[1])
     path = os.pathsep.join([str(Path(tests).parent), tests])
+    on_terminate = signal.getsignal(signal.SIGTERM)
     ray.init(
         num_cpus=2,
         include_dashboard=False,
@@ -54,6 +56,8 @@ def ray():
         logging_level="ERROR",
         runtime_env={"env_vars": {"PYTHONPATH": path}},
     )
+    # Ray takes SIGTERM for itself, and the tests would go on.
+    signal.signal(signal.SIGTERM, on_terminate)
     register_ray()
     yield ray
     ray.shutdown()
