@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..images.collection import Images
 from ..images.copies import pixel_digests
 from ..images.digests import digest
 from ..images.notes import Notes
-from .files import Arrays, of_texts, pack, read_arrays, texts_of, unpack, write_arrays
+from .files import Arrays, number, of_texts, pack, read, reasons_of, texts, unpack, write_arrays
 from .growth import Growth
 from .identity import identity, refuse_others
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .parts import Tree
 
 _FILE = "checkpoint.npz"
+_DAMAGED = "Expected a checkpoint: delete the file to begin anew, or pass another folder."
 _WAY_OUT = "Pass the photos and parameters of that fit, or another folder, or delete the file to begin anew."
 
 
@@ -81,32 +83,35 @@ class Checkpoints:
         Raises
         ------
         ValueError
-            If the checkpoint is damaged, or of other photos or parameters.
+            If the checkpoint is damaged, of other photos or parameters, or of the other of ``fit`` and
+            ``partial_fit``.
         """
         self._n_before = growth.photos.n_given
         if self._path is None or not self._path.is_file():
             growth.begin()
             return 0
-        arrays = read_arrays(self._path)
-        saved = unpack(arrays, device)
-        kinds = [identity(self._steps), saved.identity]
-        refuse_others(kinds, ["this fit", f"the checkpoint {str(self._path)!r}"])
-        n_done = int(arrays["n_done"])
+        name = f"the checkpoint {str(self._path)!r}"
+        saved, progress = read(self._path, partial(_take, device=device), _DAMAGED)
+        refuse_others([identity(self._steps), saved.identity], ["this fit", name])
+        if saved.spare != growth.spare:
+            mine, other = ("fit", "partial_fit") if saved.spare else ("partial_fit", "fit")
+            raise ValueError(
+                f"{name} was written by {other}, and {mine} cannot go on from it: they keep other photos. "
+                f"Call {other}, or pass another folder, or delete the file to begin anew."
+            )
         same = (
-            texts_of(arrays["of_photos"]) == [self._of_photos]
-            and int(arrays["n_before"]) == self._n_before
+            progress.of_photos == self._of_photos
+            and progress.n_before == self._n_before
             and saved.photos.contents.startswith(growth.photos.contents)
-            and self._holds_same(saved, n_done)
+            and progress.n_done <= len(self._images)
+            and self._holds_same(saved)
         )
         if not same:
-            raise ValueError(
-                f"the checkpoint {str(self._path)!r} is of a fit on other photos or groups. {_WAY_OUT}"
-            )
-        self._start = n_done
-        failures = zip(arrays["failures"].tolist(), texts_of(arrays["failure_reasons"]), strict=True)
-        self._images.failures.update(failures)
+            raise ValueError(f"{name} is of a fit on other photos or groups. {_WAY_OUT}")
+        self._start = progress.n_done
+        self._images.failures.update(progress.failures)
         growth.become(saved)
-        return n_done
+        return progress.n_done
 
     def after_batch(self, growth: Growth, indices: Sequence[int]) -> None:
         """Write a checkpoint if it is time for one.
@@ -171,8 +176,8 @@ class Checkpoints:
             "failure_reasons": of_texts([*failures.values()]),
         }
 
-    def _holds_same(self, saved: Growth, n_done: int) -> bool:
-        """Look whether some of the photos learned still are what they were: the first ones and the last."""
+    def _holds_same(self, saved: Growth) -> bool:
+        """Look whether photos learned still are what they were: of files the first ones and the last."""
         learned = {
             place - self._n_before: bytes(saved.photos.contents[8 * at : 8 * at + 8])
             for at, place in enumerate(saved.photos.places)
@@ -180,15 +185,46 @@ class Checkpoints:
         }
         indices = sorted(learned)
         size = self._steps.features.images_at_a_time
-        looked_at = sorted({*indices[:size], *indices[-size:]})
-        return n_done <= len(self._images) and _contents(self._steps, self._images, looked_at) == [
-            learned[index] for index in looked_at
-        ]
+        ends = {*indices[:size], *indices[-size:]}
+        # Files are told by their paths, too; of anything else there is nothing but the pixels.
+        looked_at = [index for index in indices if index in ends or self._images.path(index) is None]
+        n_same = 0
+        for batch in self._steps.features.batches(self._images, only=looked_at) if looked_at else ():
+            found = zip(batch.indices, pixel_digests(batch.pixels), strict=True)
+            if any(learned[index] != content for index, content in found):
+                return False
+            n_same += len(batch)
+        # Those that can no longer be read are in no batch.
+        return n_same == len(looked_at)
 
 
-def _contents(steps: Steps, images: Images, indices: Sequence[int]) -> list[bytes]:
-    batches = steps.features.batches(images, only=indices) if indices else []
-    return [content for batch in batches for content in pixel_digests(batch.pixels)]
+class _Progress(NamedTuple):
+    """How far a fit was, and on which photos."""
+
+    of_photos: str
+    n_before: int
+    n_done: int
+    failures: dict[int, str]
+
+    @classmethod
+    def of(cls, arrays: Arrays, saved: Growth) -> _Progress:
+        """Return that of a checkpoint."""
+        progress = cls(
+            texts(arrays, "of_photos", 1)[0],
+            number(arrays, "n_before"),
+            number(arrays, "n_done"),
+            reasons_of(arrays, "failures", "failure_reasons"),
+        )
+        if any(place >= progress.n_before + progress.n_done for place in saved.photos.places[-1:]):
+            raise ValueError("has photos beyond those that it says were done")
+        return progress
+
+
+def _take(arrays: Arrays, device: torch.device) -> tuple[Growth, _Progress]:
+    if "format" in arrays and "n_done" not in arrays:
+        raise ValueError("is no checkpoint; a file that save_growth wrote is loaded by load_growth")
+    saved = unpack(arrays, device)
+    return saved, _Progress.of(arrays, saved)
 
 
 def _names(images: Images) -> str:

@@ -143,3 +143,15 @@ def refuse_not_finite(growth: Growth) -> None:
             "X has features that are NaN, infinite, or so large that their squares are infinite; the "
             "Gaussians need finite variances."
         )
+
+
+def refuse_unfinished(growth: Growth) -> None:
+    """Raise if photos are not those of whole calls, or features are not finite: neither is ever saved."""
+    photos = growth.photos
+    if len(photos) and (photos.places[-1] >= photos.n_given or 0 not in photos.starts[:1]):
+        raise ValueError("has photos that are of no call")
+    samples = [growth.statistics] if growth.patches is None else [growth.statistics, growth.patches.sample]
+    levels = (level for sample in samples for block in sample.blocks() for level in block)
+    finite = growth.patches is None or are_finite(growth.patches.moments)
+    if not finite or not all(bool(level.isfinite().all()) for level in levels):
+        raise ValueError("has features that are NaN or infinite")

@@ -40,6 +40,11 @@ def see(detector: Any, steps: Steps, growth: Growth, images: Images | ArrivingIm
     -------
     Checkpoints
         To be finished when all has gone well.
+
+    Raises
+    ------
+    ValueError
+        Also if X, which is read only once, turns out to be empty.
     """
     if detector.checkpoint is not None:
         refuse_unrepeatable(detector.random_state)
@@ -52,6 +57,8 @@ def see(detector: Any, steps: Steps, growth: Growth, images: Images | ArrivingIm
         _see_here(detector, steps, growth, images, X, checkpoints, start)
     else:
         _see_arriving(detector, steps, growth, images, X)
+    if not images.n_given:
+        raise ValueError("Found n_samples=0 image(s) in X, at least 1 are needed.")
     images.warn_of_lost_bits()
     images.warn_of_failures()
     return checkpoints

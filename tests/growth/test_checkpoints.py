@@ -177,12 +177,13 @@ def test_other_parameters_are_refused_by_name(params, name, half_done, photos):
 
 
 def test_other_photos_are_refused(half_done, photos, tmp_path):
-    first, last = photos.X_train.copy(), photos.X_train.copy()
+    first, middle, last = (photos.X_train.copy() for _ in range(3))
     first[0, 5, 5] ^= 1
+    middle[7, 5, 5] ^= 1
     last[15, 5, 5] ^= 1
     path = tmp_path / "photo.png"
     Image.fromarray(photos.X_train[0]).save(path)
-    for X in (first, last, photos.X_train[:29], [path, *photos.X_train[1:]]):
+    for X in (first, middle, [*middle], last, photos.X_train[:29], [path, *photos.X_train[1:]]):
         with pytest.raises(ValueError, match=r"on other photos.*delete the file"):
             small(**PARAMS, checkpoint=half_done).fit(X)
 
@@ -195,7 +196,7 @@ def test_other_batches_and_threads_go_on(half_done, unharmed, photos):
 def test_damaged_checkpoints_and_folders_that_are_none_are_told(half_done, photos, tmp_path):
     (checkpoint,) = half_done.glob("*.npz")
     checkpoint.write_bytes(checkpoint.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match=r"damaged.*delete the file to begin anew, or pass another folder"):
         small(**PARAMS, checkpoint=half_done).fit(photos.X_train)
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         small(checkpoint=checkpoint).fit(photos.X_train)
@@ -203,6 +204,26 @@ def test_damaged_checkpoints_and_folders_that_are_none_are_told(half_done, photo
         small(checkpoint=tmp_path, random_state=None).fit(photos.X_train)
     with pytest.raises(ValueError, match="checkpoint_every"):
         small(checkpoint_every=0).fit(photos.X_train)
+
+
+def test_checkpoints_and_saved_growths_are_not_taken_for_each_other(half_done, photos, tmp_path):
+    checkpoint = half_done / "checkpoint.npz"
+    detector = small(**PARAMS, checkpoint=half_done)
+    before = dict(vars(detector))
+    with pytest.raises(ValueError, match=r"written by fit, and partial_fit cannot go on.*Call fit"):
+        detector.partial_fit(photos.X_train)
+    with pytest.raises(ValueError, match="is a checkpoint of a fit under way: call that fit again"):
+        detector.load_growth(checkpoint)
+    with np.load(checkpoint) as opened:
+        arrays = dict(opened)
+    np.savez(checkpoint, **(arrays | {"n_done": np.array(3)}))
+    with pytest.raises(ValueError, match=r"has photos beyond those.*delete the file"):
+        detector.fit(photos.X_train)
+    del arrays["n_done"]
+    np.savez(checkpoint, **arrays)
+    with pytest.raises(ValueError, match=r"is no checkpoint; a file that save_growth wrote.*delete the file"):
+        detector.fit(photos.X_train)
+    assert vars(detector) == before
 
 
 SCRIPT = """
