@@ -167,7 +167,7 @@ def page(rows, compared) -> str:
         "",
         f"Made by `{pages.command('large.py')}` on {pages.machine()}: the default network and layers, one "
         "thread, photos of drawn flanges in JPEG files. Peaks are those of the whole process, imports and "
-        "network included, which are about 0.4 GB; `detector.memory_need` says what comes beside these.",
+        "network included, which are about 0.7 GB; `detector.memory_need` says what comes beside these.",
         "",
         *pages.table(HEAD, rows),
         "",

@@ -327,7 +327,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         >>> from skpadim import PaDiMDetector
         >>> need = PaDiMDetector(image_size=2048, weights=None, device="cpu").memory_need(200)
         >>> f"{need.fit / 1e9:.1f} GB, {need.score / 1e9:.1f} GB"
-        '5.2 GB, 2.0 GB'
+        '5.0 GB, 1.8 GB'
         """
         self._validate_params()
         steps = self._make_steps()

@@ -223,6 +223,9 @@ class GrowingDetector(GrowingEstimator):
     def _fit_network(self, steps: Steps, images: Images | ArrivingImages | None) -> None:
         """Build the network, learn where parts lie on photos, and draw the channels."""
         steps.features.build().learn_places(images)
+        self._draw_channels(steps)
+
+    def _draw_channels(self, steps: Steps) -> None:
         n_channels = [shape[0] for shape in steps.features.level_shapes_]
         steps.channels.fit_layers(steps.features.layer_names_, n_channels)
 

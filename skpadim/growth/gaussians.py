@@ -164,6 +164,8 @@ class GrowingGaussian(GrowingEstimator):
     def _resume(self: Any, load: Callable[[torch.device], Growth]) -> None:
         """Take the growth of a file."""
         growth = load(resolve_device(self.device))
+        # Of another estimator nothing else can be read as of this one.
+        refuse_others([{"estimator": "PatchGaussian"}, growth.identity], ["this estimator", "the file"])
         size = tuple(json.loads(growth.identity.get("image_size", "[0, 0]")))
         seed = draw_seed(self.random_state)
         refuse_others([identity(self, size, seed), growth.identity], ["this estimator", "the file"])

@@ -77,6 +77,14 @@ def test_shared_blocks_are_stored_once(file, fitted):
     assert stored < n_patches * n_channels**2 / 2
 
 
+def test_a_coarser_grid_is_averaged_in_the_file(good, tmp_path):
+    detector = small(layers=("layer1", "layer2", "layer3"), patch_stride=8).fit(good.X_train)
+    session = onnxruntime.InferenceSession(to_onnx(detector, tmp_path / "coarse.onnx"))
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {"photos": good.X_test}), strict=True))
+    assert_same(found, detector.inspect(good.X_test, maps=True, masks=True), 1e-5)
+
+
 def test_one_camera_s_size_is_baked_in(fitted, good, tmp_path):
     file = to_onnx(fitted, tmp_path / "camera.onnx", photo_size=(60, 110))
     session = onnxruntime.InferenceSession(file)

@@ -16,6 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 from plain import distances, draw_pyramid, embedding, maps
 from skpadim import PatchGaussian
+from small import small
 
 SHAPES = [(3, 6, 6), (4, 3, 3)]
 PYRAMID = draw_pyramid(24, SHAPES, image_size=(24, 24), dtype=np.float64)
@@ -254,3 +255,9 @@ def test_files_go_on_growing(tmp_path):
         with pytest.raises(ValueError, match=f"the file has another {name}"):
             other.load_growth(path)
         assert not [each for each in vars(other) if each.endswith("_")]
+
+
+def test_a_file_of_a_detector_is_refused(photos, tmp_path):
+    small().partial_fit(photos.X_train).save_growth(tmp_path / "detector.npz")
+    with pytest.raises(ValueError, match="the file has another estimator, PaDiMDetector"):
+        PatchGaussian().load_growth(tmp_path / "detector.npz")
