@@ -238,6 +238,8 @@ def _patches(arrays: Mapping[str, NDArray[Any]], growth: Growth, device: torch.d
         Row((height, width, channels), np.dtype(str(dtype).removeprefix("torch.")))
         for (channels, height, width), dtype in zip(order.shapes, order.sort(dtypes), strict=True)
     ]
+    if f"sample_rows_{len(rows)}" in arrays:  # which patches photos that were moved do not show
+        rows.append(Row(moments.tree.fine_shape, np.dtype(bool)))
     empty = Reservoir(growth.n_calibration, growth.seed, growth.spare)
     sample = _sample("sample", arrays, empty, rows, growth.photos, device)
     return PatchGrowth(shapes, moments, sample, dtypes)
