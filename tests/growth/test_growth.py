@@ -24,6 +24,7 @@ def batch(rows, first=0):
         [(8, 8)] * len(rows),
         STATISTICS[rows],
         [row.to_bytes(8, "big") for row in rows],
+        placements=[],
     )
 
 

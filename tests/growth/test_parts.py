@@ -23,7 +23,7 @@ def learned(number, features):
     growth = Growth(N_CALIBRATION, seed=0)
     contents = [bytes([number, photo]) + bytes(6) for photo in range(3)]
     levels = [torch.from_numpy(features)[:, :, None, None]]
-    growth.add(FeatureBatch(range(3), levels, [(8, 8)] * 3, np.zeros((3, 9)), contents), [""] * 3)
+    growth.add(FeatureBatch(range(3), levels, [(8, 8)] * 3, np.zeros((3, 9)), contents, []), [""] * 3)
     growth.end(3, {})
     return Learned(growth, Notes(failures={1: f"part {number}"}))
 
