@@ -34,7 +34,7 @@ from skpadim.growth import parts
 from skpadim.growth.files import pack, unpack
 from skpadim.parallel.partition import part_size
 
-SIDE = 64
+SIDE = 128
 # What a photo is usually learned at, and what goes through the driver's network on paper.
 FULL_SIDE, BYTES_A_SECOND = 224, 1.25e9
 WARM_UP = 64
@@ -114,6 +114,8 @@ def detector(n_jobs: int, side: int = SIDE, **params: Any) -> PaDiMDetector:
 def fit(n_photos: int, n_jobs: int) -> dict[str, Any]:
     """Fit in this process, or from it."""
     torch.set_num_threads(1)
+    if n_jobs == 1:  # Or the thread that draws photos would work on another core.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     detector(n_jobs).fit(PhotoLoader(range(WARM_UP), draw))
     watch, memory = Stopwatch(), MemorySampled()
     memory.start()
@@ -246,7 +248,7 @@ def page(options: argparse.Namespace) -> list[str]:
     return [
         "# Many photos\n",
         f"Made by `{command('scale.py')}` on {machine()}. EfficientNet-Lite0, {SIDE} px, photos drawn by "
-        "their number, one thread a process.\n",
+        "their number, one thread a process. A fit by one job keeps to one core, photos drawn there too.\n",
         f"## {options.photos:,} photos\n",
         *table(head, rows),
         "\nMemory is the peak of the second and of the last quarter of the fit, of the first process and "

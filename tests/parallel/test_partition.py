@@ -17,5 +17,9 @@ def test_parts_are_whole_batches_neither_few_nor_large(n_images, batch_size):
 
 
 def test_photos_of_unknown_number_come_in_the_largest_parts():
-    assert part_size(None, 32) == part_size(10**9, 32) == 1024
+    assert part_size(None, 32) == part_size(10**6, 32) == 1024
     assert part_size(None, 32, most=256) == 256
+
+
+def test_there_are_not_too_many_parts_to_merge():
+    assert 10**8 / 4096 <= part_size(10**8, 32) < 10**8 / 4096 + 32
