@@ -102,8 +102,10 @@ def _learned_again(
     learned: PatchGaussian = clone(gaussian)
     # By the contents of photos, so that those calibrate that did in the fit.
     growth = Growth(gaussian.n_calibration, draw_seed(gaussian.random_state))
+    growth.begin()
     for batch in features.stream(images, kept, measure=True):
         growth.add(batch, paths_of(images, batch.indices))
+    growth.end(len(images), images.failures)
     learned.calibrate(
         learned.learn(growth.patches, features.input_size_, features.ignored_, growth.photos.membership())
     )
