@@ -68,17 +68,12 @@ def test_activations_count_as_they_pass():
     assert need(activation_bytes=10**7, at_a_time_bytes=3 * 10**7) < 5 * 10**7
 
 
-def assert_near(need, peak):
-    """Buffers of a fixed size, of which not all are in use at once, show in fits as small as these."""
-    assert 0.8 * peak <= need <= 1.4 * peak
-
-
 @pytest.mark.parametrize(
     ("shapes", "n_images"),
     [(((30, 32, 32), (50, 16, 16)), 64), (((32, 32, 32),), 192), (((96, 16, 16),), 128)],
 )
 def test_need_against_the_profiler(shapes, n_images):
-    """A fit's tensors take at their peak what is said, or a little less where they are small."""
+    """A fit's tensors take at their peak what is said, to a fifth."""
     rng = np.random.default_rng(0)
     # Numbers of images that fill the blocks of the sample: of these only what is used takes memory.
     batches = [
@@ -89,7 +84,7 @@ def test_need_against_the_profiler(shapes, n_images):
     with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         PatchGaussian(device="cpu").fit_stream(iter(batches), size)
     # Batches were there before, and no network gives them.
-    assert_near(fit_bytes(Plan(shapes, size, n_images, batch_size=1)), _peak_bytes(profile))
+    assert_allclose(fit_bytes(Plan(shapes, size, n_images, batch_size=1)), _peak_bytes(profile), rtol=0.2)
 
 
 @pytest.mark.parametrize(("shapes", "n_images"), [(((30, 32, 32), (50, 16, 16)), 64), (((96, 16, 16),), 128)])
@@ -100,7 +95,7 @@ def test_need_of_growing_against_the_profiler(shapes, n_images):
     with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
         PatchGaussian(device="cpu").partial_fit(X).threshold()
     plan = Plan(shapes, X.image_size, n_images, batch_size=1, n_spare=12)
-    assert_near(fit_bytes(plan), _peak_bytes(profile))
+    assert_allclose(fit_bytes(plan), _peak_bytes(profile), rtol=0.2)
 
 
 def test_growing_needs_more():
