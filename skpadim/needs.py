@@ -169,7 +169,7 @@ def fit_bytes(plan: Plan) -> int:
     --------
     >>> plan = Plan(((14, 56, 56), (29, 28, 28), (57, 14, 14)), (224, 224), n_images=500)
     >>> round(fit_bytes(plan) / 1e6)
-    283
+    260
     """
     sizes = _Sizes.of(plan.shapes)
     moments = _DOUBLE * (sum(sizes.rows) + sum(map(prod, zip(sizes.n_nodes, sizes.own, strict=True))))
@@ -225,8 +225,16 @@ def _working_bytes(sizes: _Sizes, n_images: int) -> int:
     n_coarse = max(1, min(sizes.n_nodes[0], BAND_BYTES // (per_coarse * n_channels)))
     band = _DOUBLE * sum(sizes.rows) // sizes.n_nodes[0] * n_coarse
     n_together = max(1, min(n_images, _SAMPLE_BLOCK, CHUNK_BYTES // (per_coarse * n_coarse)))
-    # Of a chunk: the features as they are, half as large, then centred, then whitened.
-    return 2 * band + 5 * per_coarse * n_coarse * n_together // 2
+    # Features of a chunk, centred; those before it, if any, go when these are there.
+    of_depths = [
+        _DOUBLE * n_together * n_coarse * n_nodes // sizes.n_nodes[0] * own
+        for n_nodes, own in zip(sizes.n_nodes, sizes.own, strict=True)
+    ]
+    centred = sum(of_depths)
+    before = centred if n_images > n_together else 0
+    # A depth below the first is whitened by two products, the first by one.
+    whitened = max(of_depths[0], *(2 * of_depth for of_depth in of_depths[1:]), 0)
+    return max(2 * band, band + centred + max(before + centred // 2, whitened))
 
 
 def check_room(
