@@ -325,6 +325,7 @@ class Images(NoteTaker):
             return
 
         def load(index: int) -> Loaded | str:
+            """Decode and resize an image, or say what is wrong with it where such are skipped."""
             try:
                 pixels = self._pixels(index)
             except ValueError as error:
