@@ -29,7 +29,7 @@ from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin
 from .camera import PhotoCheck, PhotoChecker
 from .channels import RandomChannelSelector
-from .features import CNNFeatureTransformer, describe_image_input
+from .features import CNNFeatureTransformer
 from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
 from .growth.groups import label
@@ -37,6 +37,7 @@ from .growth.on_demand import drop_carried
 from .growth.seeing import see
 from .images.arriving import ArrivingImages
 from .images.collection import Images
+from .images.inputs import describe_image_input
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request
 from .judging import Judge

@@ -32,6 +32,7 @@ from .fitted_network import FittedNetwork
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
 from .images.ignore import ignored_window
+from .images.inputs import describe_image_input
 from .images.resizing import images_at_a_time
 from .images.scales import ValueRange
 from .kernels.pooling import pooled, pooled_shapes, pooling
@@ -681,23 +682,4 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        return describe_image_input(tags)
-
-
-def describe_image_input(tags: Tags) -> Tags:
-    """Say in an estimator's tags that it takes images, as arrays or as paths, and no table.
-
-    Parameters
-    ----------
-    tags : Tags
-
-    Returns
-    -------
-    Tags
-    """
-    tags.input_tags.one_d_array = True
-    tags.input_tags.two_d_array = False
-    tags.input_tags.three_d_array = True
-    tags.input_tags.string = True
-    return tags
+        return describe_image_input(super().__sklearn_tags__())

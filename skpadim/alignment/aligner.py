@@ -22,6 +22,7 @@ from ..base.checks import check_size
 from ..base.state import Estimator, rolls_back
 from ..images.arrays import Size
 from ..images.collection import Images, check_images
+from ..images.inputs import describe_image_input
 from ..images.resizing import centre_window
 from ..images.scales import ValueRange
 from .edges import edge_images, make_levels, pyramid, small_grey
@@ -388,9 +389,4 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         return Registration(grey, edges, self.aspect_, self._limits())
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        return tags
+        return describe_image_input(super().__sklearn_tags__())

@@ -9,12 +9,31 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.utils import Tags
 
 from .arrays import Size, check_dtype, check_shape
 from .decoding import explain_pattern, pass_its_files, quote
 from .loader import PhotoLoader
 
 Array: TypeAlias = np.ndarray | torch.Tensor
+
+
+def describe_image_input(tags: Tags) -> Tags:
+    """Say in an estimator's tags that it takes images, as arrays or as paths, and no table.
+
+    Parameters
+    ----------
+    tags : Tags
+
+    Returns
+    -------
+    Tags
+    """
+    tags.input_tags.one_d_array = True
+    tags.input_tags.two_d_array = False
+    tags.input_tags.three_d_array = True
+    tags.input_tags.string = True
+    return tags
 
 
 def is_path(item: Any) -> bool:
