@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from ..base.devices import own_precision
 from ..base.locks import ForkSafeLock
 from ..kernels.channels import select_channels
+from .fused import can_be_fused, fused
 from .layers import other_size
 from .modules import ModuleTrunk, check_images_are_apart
 from .normalisation import Normalisation
@@ -73,8 +75,10 @@ class FeatureExtractor:
         self._largest: dict[tuple[int, int], int] = {}
         self._tilings: dict[tuple[int, int], Tiling | None] = {}
         self._reach: list[Reach | None] = []  # measured once, where it is needed
-        #: What computes the layers of normalised pixels: the trunk itself, or another engine.
-        self.run: Callable[[Tensor], Mapping[str, Any]] = self._trunk
+        can_fuse = can_be_fused(self._trunk, device, self.dtype)
+        self._own: nn.Module = fused(cast("GraphModule", self._trunk)) if can_fuse else self._trunk
+        #: What computes the layers of normalised pixels: the trunk, or another engine.
+        self.run: Callable[[Tensor], Mapping[str, Any]] = self._own
 
     @property
     def trunk(self) -> nn.Module:
@@ -130,7 +134,7 @@ class FeatureExtractor:
         Those pass in tiles, on a CPU, of which one activation would take more than ``_TILE_BYTES``, in
         networks that we know and that see no further than tiles may overlap. Other engines run whole photos.
         """
-        if self.device.type != "cpu" or self.run is not self._trunk or isinstance(self._trunk, ModuleTrunk):
+        if self.device.type != "cpu" or self.run is not self._own or isinstance(self._trunk, ModuleTrunk):
             return None
         with self._at_work():
             if size not in self._tilings:

@@ -72,7 +72,7 @@ def cut_trunk(model: nn.Module, layers: Sequence[str]) -> GraphModule:
     graph.eliminate_dead_code()
     trunk = GraphModule(model, graph, type(model).__name__)  # holds what is left
     _keep_outputs(trunk)
-    return _without_cycle(trunk).eval().requires_grad_(False)
+    return without_cycle(trunk).eval().requires_grad_(False)
 
 
 def _trace(model: nn.Module) -> tuple[Graph, dict[str, Node]]:
@@ -196,10 +196,10 @@ def fold_batch_norms(trunk: GraphModule) -> None:
                 trunk.graph.erase_node(node)
     trunk.delete_all_unused_submodules()
     trunk.recompile()
-    _without_cycle(trunk)
+    without_cycle(trunk)
 
 
-def _without_cycle(trunk: GraphModule) -> GraphModule:
+def without_cycle(trunk: GraphModule) -> GraphModule:
     """Let the graph no longer hold its trunk: in such a cycle weights stay until Python's collector comes."""
     trunk.graph.owning_module = None
     return trunk

@@ -1,0 +1,104 @@
+"""Convolutions of networks that we know as a processor takes them fastest.
+
+Torch's own convolution lays weights out anew at every call, takes a slow way for small images, and leaves
+the clamp behind it to a second pass over what it has just written. The operations used here are those of
+torch's compiler for a processor: weights are laid out once, and the clamp is part of the convolution.
+"""
+
+from __future__ import annotations
+
+import copy
+import platform
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+from .trunks import without_cycle
+
+#: How oneDNN calls what may follow a convolution, and its arguments. Others round otherwise than torch's.
+_CLAMPS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+}
+_NOTHING: tuple[str, list[float]] = ("none", [])
+
+
+def can_be_fused(trunk: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether `fused` takes a trunk: a network that we know, in float32, on an x86 processor."""
+    is_ours = isinstance(trunk, GraphModule) and device.type == "cpu" and dtype == torch.float32
+    # Elsewhere nobody has measured it.
+    return is_ours and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+
+
+def fused(trunk: GraphModule) -> GraphModule:
+    """Return a trunk that computes the same, to float32 rounding, with fused convolutions.
+
+    Parameters
+    ----------
+    trunk : GraphModule
+        Batch norms folded, in evaluation mode, for which `can_be_fused`. It stays as it is.
+
+    Returns
+    -------
+    GraphModule
+        It shares all other modules with the trunk. It cannot be pickled: it is laid out for a processor.
+    """
+    result = GraphModule(trunk, copy.deepcopy(trunk.graph), type(trunk).__name__)
+    for node in result.graph.find_nodes(op="call_module"):
+        convolution = trunk.get_submodule(str(node.target))
+        if _is_plain(convolution):
+            clamp = _clamp_behind(trunk, node)
+            if clamp is not None:
+                clamp.replace_all_uses_with(node)
+                result.graph.erase_node(clamp)
+            kind = _NOTHING if clamp is None else _CLAMPS[type(trunk.get_submodule(str(clamp.target)))]
+            name = f"fused_{node.name}"  # a convolution may be called twice, with a clamp and without
+            result.add_submodule(name, _FusedConvolution(convolution, *kind))
+            node.target = name
+    result.delete_all_unused_submodules()
+    result.recompile()
+    return without_cycle(result)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
+    )
+
+
+def _clamp_behind(trunk: GraphModule, node: Node) -> Node | None:
+    """Return the clamp that alone takes what a node gives."""
+    (user, *others) = node.users
+    if others or user.op != "call_module" or type(trunk.get_submodule(str(user.target))) not in _CLAMPS:
+        return None
+    return user
+
+
+class _FusedConvolution(nn.Module):
+    """A convolution and what follows it.
+
+    Parameters
+    ----------
+    convolution : nn.Conv2d
+    name : str
+        What follows, by oneDNN's name.
+    arguments : list of float
+    """
+
+    def __init__(self, convolution: Any, name: str, arguments: list[float]) -> None:
+        super().__init__()
+        where = [list(convolution.padding), list(convolution.stride), list(convolution.dilation)]
+        with torch.no_grad():
+            self._weight = torch.ops.mkldnn._reorder_convolution_weight(
+                convolution.weight.detach(), *where, convolution.groups
+            )
+        self._bias = None if convolution.bias is None else convolution.bias.detach()
+        self._how = (*where, convolution.groups, name, arguments, "")
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            features, self._weight, self._bias, *self._how
+        )
+        return result
