@@ -68,6 +68,8 @@ def _in_onnxruntime(model: bytes, layers: tuple[str, ...]) -> RunTrunk:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads would go on turning, in wait for more, where torch's want to compute the distances.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     (name,) = (each.name for each in session.get_inputs())
 
