@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional
 
+from .base.available import give_back_freed
 from .base.checks import check_size, warn_of_defective
 from .base.devices import join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
@@ -407,6 +408,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         """
         refuse_what_teaches_nothing(growth)
         assert growth is not None
+        give_back_freed()
         self._take_shapes(growth, size, ignored)
         self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments)
         factored = factor_patches(growth, self.epsilon_, membership)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 
 import pytest
 import torch
 
-from skpadim.base.available import available_bytes, host_bytes
+from skpadim.base.available import available_bytes, give_back_freed, host_bytes
 
 GB = 2**30
 
@@ -91,3 +92,23 @@ def test_what_torch_holds_unused_on_a_gpu_is_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "memory_allocated", say(1 * GB))
     assert available_bytes(torch.device("cuda:1")) == 7 * GB
     assert set(asked) == {torch.device("cuda:1")}
+
+
+def resident():
+    """Return how many bytes of this process are in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps freed memory so")
+def test_what_was_freed_goes_back_to_the_system():
+    blocks = [bytearray(b"x") * 2**16 for _ in range(3200)]  # each below what glibc maps by itself
+    held = resident()
+    del blocks[:-1]  # the last keeps what lies below it from being given back at once
+    give_back_freed()
+    assert resident() < held - 150e6
+
+
+def test_elsewhere_nothing_is_given_back(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda _name: object())
+    give_back_freed()
