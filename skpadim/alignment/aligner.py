@@ -317,8 +317,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
 
     def _sample(self, images: Images) -> tuple[list[Tensor], list[Size]]:
         """Return evenly spread photos (1, 3, h, w) that are small, and the sizes they came with."""
-        spread = np.linspace(0, len(images) - 1, min(len(images), self.n_photos))
-        chosen = np.unique(spread.round().astype(int)).tolist()
+        chosen = images.spread(self.n_photos)
         pixels: list[Tensor] = []
         sizes: list[Size] = []
         for batch in images.batches(_BATCH, _KEPT, None, 1, only=chosen):

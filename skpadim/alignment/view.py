@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..coordinates import PlacedBatch
 from ..images.arrays import Size
+from ..images.hidden import hidden_patches, rarely_seen
 from .aligner import PartAligner
 from .frames import AlignedFrame
-from .hidden import hidden_patches, rarely_seen
+from .motion import Motion
 from .registration import Placement
 from .sampling import Sampler
 
 
-class AlignedBatch(NamedTuple):
-    """What is known of some photos that were moved.
-
-    Attributes
-    ----------
-    placements : list of Placement
-    hidden : Tensor of shape (n_photos, rows, columns), bool
-        Patches of the finest grid that a photo does not show.
-    frames : list of AlignedFrame
-        The way back to the pixels of each photo.
-    fits : ndarray of shape (n_photos,)
-        How well each part fits.
-    """
-
-    placements: list[Placement]
-    hidden: Tensor
-    frames: list[AlignedFrame]
-    fits: NDArray[np.float64]
+class AlignedBatch(PlacedBatch):
+    """What is known of some photos that were moved."""
 
     def as_they_lie(self, seen: Tensor) -> Tensor:
         """Bring maps or marks (n_photos, height, width) to photos as they lie, at the same size."""
@@ -63,17 +48,22 @@ class AlignedView:
         #: Takes a photo to what the network sees of it, and tells where its part lies.
         self.place = aligner.placer(resized, seen)
 
-    def batch(self, placements: Sequence[Placement]) -> AlignedBatch:
+    def batch(self, placements: Sequence[Placement], sizes: Sequence[Size] = ()) -> AlignedBatch:
         """Return what is known of photos by where their parts lie."""
         motions = [self._aligner.motion_of(placement) for placement in placements]
         return AlignedBatch(
-            list(placements),
-            hidden_patches(self._sampler, motions, self._patches),
             [AlignedFrame(self._resized, self._seen, self._aligner.aspect_, motion) for motion in motions],
+            self._hidden(motions),
             np.array([placement.fit for placement in placements]),
         )
 
-    def rarely_seen(self) -> NDArray[np.bool_]:
+    def shown(self, sizes: Sequence[Size]) -> None:
+        """Return no windows: what a photo lacks, once it is moved, looks as good photos do."""
+
+    def rarely_seen(self, sizes: Sequence[Size] = ()) -> NDArray[np.bool_]:
         """Return the pixels that the network sees of too few good photos to learn them."""
-        hidden = hidden_patches(self._sampler, self._aligner.motions(), self._patches)
-        return rarely_seen(hidden, self._seen)
+        return rarely_seen(self._hidden(self._aligner.motions()), self._seen)
+
+    def _hidden(self, motions: Sequence[Motion]) -> Tensor:
+        outside = torch.stack([self._sampler.outside(motion) for motion in motions])
+        return hidden_patches(outside, self._patches)
