@@ -276,7 +276,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self
         """
         check_engine(self.engine, self.device, self.precision)
-        self._refuse_moving_and_fitting()
         self.resized_size_, self.input_size_ = self._check_sizes()
         seed = draw_seed(self.random_state)
         self._identity = self._check_identity(seed)
@@ -317,7 +316,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         -------
         self
         """
-        aligner = fit_aligner(self.align, X)
+        aligner = fit_aligner(self.align, X, self.resize, self.resized_size_)
         if self.resize != "pad" or X is None:
             return self._take_places(aligner, [])
         images = X if isinstance(X, Images) else X.first(_N_SIZED)
@@ -341,7 +340,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """Take an aligner, and find the pixels of all photos that count for nothing."""
         self.aligner_ = aligner
         self.__dict__.pop("_view", None)
-        where = (self.resized_size_, self.input_size_, self.resize)
+        # Of moved photos it is what they are moved to that the mask lies on.
+        way = self.resize if aligner is None else "stretch"
+        where = (self.resized_size_, self.input_size_, way)
         given = None if self.ignore is None else ignored_window(self.ignore, *where)
         self.ignored_, self.painted_ = uncounted(self._at_sight(), given, sizes)
         return self
@@ -697,13 +698,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
                 "that fits into the resized image."
             )
         return full, crop
-
-    def _refuse_moving_and_fitting(self) -> None:
-        if self.align is not None and self.resize != "stretch":
-            raise ValueError(
-                f"resize={self.resize!r} does not go with align={self.align!r}: parts are found in photos of "
-                "one shape. Pad or crop photos beforehand, or pass resize='stretch' or align=None."
-            )
 
     def _n_threads(self) -> int:
         if self.n_decoders is None:

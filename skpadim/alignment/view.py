@@ -14,7 +14,7 @@ from ..images.arrays import Size
 from ..images.hidden import hidden_patches, rarely_seen
 from .aligner import PartAligner
 from .frames import AlignedFrame
-from .motion import Motion
+from .motion import WHOLE, Motion, Shares
 from .registration import Placement
 from .sampling import Sampler
 
@@ -51,9 +51,11 @@ class AlignedView:
     def batch(self, placements: Sequence[Placement], sizes: Sequence[Size] = ()) -> AlignedBatch:
         """Return what is known of photos by where their parts lie."""
         motions = [self._aligner.motion_of(placement) for placement in placements]
+        shares = [self._aligner.shares_of(size) for size in sizes] or [WHOLE] * len(motions)
+        where = (self._resized, self._seen, self._aligner.aspect_)
         return AlignedBatch(
-            [AlignedFrame(self._resized, self._seen, self._aligner.aspect_, motion) for motion in motions],
-            self._hidden(motions),
+            [AlignedFrame(*where, *each) for each in zip(motions, shares, strict=True)],
+            self._hidden(motions, shares),
             np.array([placement.fit for placement in placements]),
         )
 
@@ -61,9 +63,9 @@ class AlignedView:
         """Return no windows: what a photo lacks, once it is moved, looks as good photos do."""
 
     def rarely_seen(self, sizes: Sequence[Size] = ()) -> NDArray[np.bool_]:
-        """Return the pixels that the network sees of too few good photos to learn them."""
-        return rarely_seen(self._hidden(self._aligner.motions()), self._seen)
+        """Return the pixels that the network sees of too few photos of the template to learn them."""
+        return rarely_seen(self._hidden(self._aligner.motions(), self._aligner.shares()), self._seen)
 
-    def _hidden(self, motions: Sequence[Motion]) -> Tensor:
-        outside = torch.stack([self._sampler.outside(motion) for motion in motions])
-        return hidden_patches(outside, self._patches)
+    def _hidden(self, motions: Sequence[Motion], shares: Sequence[Shares]) -> Tensor:
+        outside = [self._sampler.outside(*each) for each in zip(motions, shares, strict=True)]
+        return hidden_patches(torch.stack(outside), self._patches)

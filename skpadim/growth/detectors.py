@@ -251,7 +251,8 @@ class GrowingDetector(GrowingEstimator):
         self.photo_statistics_ = growth.photo_statistics()
         if not keep:
             growth.patches = None
-        if self.ignore is not None:
+        # A mask on what photos are moved to has the aspect of that.
+        if self.ignore is not None and (features.aligner_ is None or features.resize == "stretch"):
             warn_of_aspect(self.ignore, self.photo_statistics_)
         gaussian.calibrate(calibration)
         self.loo_indices_ = gaussian.loo_indices_

@@ -108,6 +108,29 @@ class Place:
         return beside
 
 
+def shares_of(size: Size, aspect: float, way: str) -> tuple[float, float]:
+    """Return which shares of a canvas's height and width a photo takes, where no pixels round them.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Height and width of the photo.
+    aspect : float
+        Width by height of the canvas.
+    way : {"stretch", "pad", "crop"}
+
+    Examples
+    --------
+    >>> [shares_of((100, 200), 1.0, way) for way in WAYS]
+    [(1.0, 1.0), (0.5, 1.0), (1.0, 2.0)]
+    """
+    height, width = size
+    wider = width / height / aspect
+    if way == "stretch":
+        return 1.0, 1.0
+    return (1 / wider, 1.0) if (wider > 1) == (way == "pad") else (1.0, wider)
+
+
 def _scaled(side: int, wanted: int, other: int) -> int:
     """Return ``side * wanted / other``, rounded to the nearest pixel, and at least 1."""
     return max(1, (2 * side * wanted + other) // (2 * other))
