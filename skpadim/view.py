@@ -28,7 +28,8 @@ _NOTHING_SEEN_OF_PARTS = (
     "ignored. Lower max_shift of a PartAligner, or pass align=None."
 )
 
-_Known: TypeAlias = tuple[Place, PhotoFrame, Tensor]
+# Padded, also the patches (rows, columns) that are hidden.
+_Known: TypeAlias = tuple[Place, PhotoFrame, Tensor | None]
 
 
 class PhotoView:
@@ -61,7 +62,8 @@ class PhotoView:
 
     def _placed(self, pixels: Tensor) -> tuple[Tensor, None]:
         height, width = pixels.shape[1:3]
-        if self._known((height, width))[2].all():
+        hidden = self._known((height, width))[2]
+        if hidden is not None and hidden.all():
             rows, columns = self._resized
             raise ValueError(
                 f"is of {height} x {width} pixels: padded to {rows} x {columns}, more than a quarter of "
@@ -72,9 +74,7 @@ class PhotoView:
 
     def batch(self, placements: Sequence[object], sizes: Sequence[Size]) -> PlacedBatch:
         """Return what is known of photos of some sizes, of which no part was looked for."""
-        found = [self._known(size) for size in sizes]
-        hidden = torch.stack([patches for _, _, patches in found]) if self._way == "pad" else None
-        return PlacedBatch([frame for _, frame, _ in found], hidden)
+        return PlacedBatch([self._known(size)[1] for size in sizes], self._hidden(sizes))
 
     def shown(self, sizes: Sequence[Size]) -> list[Window] | None:
         """Return the windows of what the network sees that show photos of some sizes; None if all do."""
@@ -82,17 +82,22 @@ class PhotoView:
 
     def rarely_seen(self, sizes: Sequence[Size]) -> NDArray[np.bool_] | None:
         """Return the pixels that the network sees of too few of some good photos to learn them."""
-        if self._way != "pad" or not sizes:
-            return None
-        return rarely_seen(torch.stack([self._known(size)[2] for size in sizes]), self._seen)
+        hidden = self._hidden(sizes)
+        return None if hidden is None else rarely_seen(hidden, self._seen)
+
+    def _hidden(self, sizes: Sequence[Size]) -> Tensor | None:
+        hidden = [patches for _, _, patches in map(self._known, sizes) if patches is not None]
+        return torch.stack(hidden) if hidden else None
 
     def _known(self, size: Size) -> _Known:
-        """Return place and frame of photos of a size, and the patches (rows, columns) that these hide."""
+        """Return place and frame of photos of a size, and the patches that these hide."""
         found = self._found.get(size)
         if found is None:
             place = Place.of(size, self._resized, self._seen, self._way)
             frame = PhotoFrame(place.resized, place.seen, place.canvas)
-            found = place, frame, hidden_patches(place.padding()[None], self._patches)[0]
+            pads = self._way == "pad"
+            hidden = hidden_patches(place.padding()[None], self._patches)[0] if pads else None
+            found = place, frame, hidden
             if len(self._found) >= _N_SIZES:
                 self._found.clear()
             self._found[size] = found

@@ -17,6 +17,7 @@ from torch.nn.utils import skip_init
 import plain
 from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian, PhotoLoader, merge
 from skpadim.export import to_onnx
+from skpadim.growth.identity import refuse_others
 from skpadim.images import placing
 from skpadim.images.arriving import as_arriving
 from skpadim.persistence import TRUSTED_TYPES
@@ -344,6 +345,12 @@ def test_growth_of_before_goes_on():
         detector.partial_fit(photos[6:]).loo_scores_,
         small(false_alarm_rate=0.2).partial_fit(photos[:6]).partial_fit(photos[6:]).loo_scores_,
     )
+
+
+def test_growth_files_of_before_are_of_photos_that_were_stretched():
+    refuse_others([{"resize": "'stretch'"}, {}])
+    with pytest.raises(ValueError, match="another resize, 'stretch', than part 0, 'pad'"):
+        refuse_others([{"resize": "'pad'"}, {}])
 
 
 def test_photos_that_show_nothing_are_refused_or_skipped():

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from reading import draw
-from skpadim.images.placing import Place, Placer, colour_of_nothing
+from skpadim.images.placing import Place, Placer, colour_of_nothing, shares_of
 from skpadim.images.resizing import centre_window
 
 CANVAS = (24, 37)
@@ -54,6 +54,17 @@ def test_the_centre_is_kept_and_then_the_centre_of_it(size, seen, way):
     assert np.array_equal(found, expected)
     assert np.array_equal(place.padding().numpy(), expected == -1)
     assert place.is_padded == (expected == -1).any()
+
+
+@pytest.mark.parametrize("way", ["pad", "crop"])
+@pytest.mark.parametrize("size", SIZES)
+def test_shares_are_places_that_nothing_rounds(size, way):
+    scales = [Fraction(whole, side) for whole, side in zip(CANVAS, size, strict=True)]
+    scale = min(scales) if way == "pad" else max(scales)
+    expected = [float(side * scale / whole) for side, whole in zip(size, CANVAS, strict=True)]
+    assert shares_of(size, CANVAS[1] / CANVAS[0], way) == pytest.approx(expected, rel=1e-12)
+    assert shares_of(CANVAS, CANVAS[1] / CANVAS[0], way) == (1, 1)
+    assert shares_of(size, CANVAS[1] / CANVAS[0], "stretch") == (1, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
