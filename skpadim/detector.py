@@ -76,9 +76,15 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
     normalisation : {"auto", "imagenet", "inception"} or (mean, std), default="auto"
         How pixels are scaled. "auto": as for the training of the weights.
     image_size : int or (int, int), default=224
-        Height and width in pixels to which every image is resized, its aspect not kept.
+        Height and width in pixels to which every image is resized.
+    resize : {"stretch", "pad", "crop"}, default="stretch"
+        What becomes of images of another aspect than ``image_size``. "stretch": it is not kept. "pad": the
+        image is scaled so that all of it fits, at the centre, and padded with one colour. Patches of which
+        more than a quarter is padding count for nothing in it; those that are so in more than one in ten good
+        images count for nothing in all. "crop": the image is scaled so that it just covers ``image_size``,
+        and its centre is kept. What was cut off was not looked at: it is NaN in maps, and never marked.
     crop_size : int, (int, int) or None, default=None
-        Height and width of the centre that is cut out after resizing. None: all.
+        Height and width of the centre that is cut out after that. None: all.
     value_range : "auto", "dtype", int or (float, float), default="auto"
         The stored values that are black and white; an int is a number of bits. "auto": what a file states, or
         else its type. See :class:`CNNFeatureTransformer`.
@@ -203,6 +209,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         weights: str | os.PathLike[str] | None = "DEFAULT",
         normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
+        resize: str = "stretch",
         crop_size: int | tuple[int, int] | None = None,
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
@@ -230,6 +237,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.weights = weights
         self.normalisation = normalisation
         self.image_size = image_size
+        self.resize = resize
         self.crop_size = crop_size
         self.value_range = value_range
         self.ignore = ignore
@@ -361,6 +369,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             weights=self.weights,
             normalisation=self.normalisation,
             image_size=self.image_size,
+            resize=self.resize,
             crop_size=self.crop_size,
             value_range=self.value_range,
             ignore=self.ignore,
@@ -412,8 +421,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         X : images
             See :meth:`fit`.
         original_size : bool, default=False
-            Resample each map (bilinear) to the size of its image before resizing. What ``crop_size`` cut
-            away was not looked at, and is NaN.
+            Resample each map (bilinear) to the size of its image before resizing. What ``crop_size`` or
+            ``resize="crop"`` cut away was not looked at, and is NaN.
 
         Returns
         -------
@@ -443,7 +452,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             See :meth:`fit`.
         original_size : bool, default=False
             Bring each mask to the size of its image before resizing: a pixel is marked if any part of it is.
-            What ``crop_size`` cut away is not marked.
+            What ``crop_size`` or ``resize="crop"`` cut away is not marked.
 
         Returns
         -------

@@ -29,10 +29,13 @@ from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import rolls_back
 from .fitted_network import FittedNetwork
+from .images.arrays import Size
+from .images.arriving import ArrivingImages
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
 from .images.ignore import ignored_window
 from .images.inputs import describe_image_input
+from .images.placing import WAYS, colour_of_nothing
 from .images.resizing import images_at_a_time
 from .images.scales import ValueRange
 from .kernels.pooling import pooled, pooled_shapes, pooling
@@ -43,6 +46,10 @@ from .network.engines import ENGINES, check_engine
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
+from .view import PhotoView, uncounted
+
+# Places that most photos leave to padding are learned from the sizes of so many.
+_N_SIZED = 200
 
 
 @dataclass
@@ -77,9 +84,14 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         What is taken from pixels in [0, 1], and by what they are divided, for red, green and blue. "auto":
         what the weights were trained with, for a module ImageNet's. "inception": 0.5 and 0.5.
     image_size : int or (int, int), default=224
-        Height and width in pixels to which every image is resized, antialiased, its aspect not kept.
+        Height and width in pixels to which every image is resized, antialiased.
+    resize : {"stretch", "pad", "crop"}, default="stretch"
+        What becomes of images of another aspect than ``image_size``. "stretch": it is not kept. "pad": all of
+        the image is shown, beside it one colour, of which the network makes 0, and which counts for nothing.
+        "crop": the image covers all, and what is over at its ends is cut off. See :class:`PaDiMDetector`,
+        which knows, too, which patches are padding.
     crop_size : int, (int, int) or None, default=None
-        Height and width of the centre that is cut out after resizing. None: all. The paper resizes to 256
+        Height and width of the centre that is cut out after that. None: all. The paper resizes to 256
         and crops to 224.
     value_range : "auto", "dtype", int or (float, float), default="auto"
         The stored values that are black and white. "auto": those that a file states; else 0 to 255 for uint8,
@@ -134,6 +146,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         The layers, in the order of the embedding.
     ignored_ : ndarray of shape (height, width) or None
         Pixels, of those that the network sees, that count for nothing.
+    painted_ : ndarray of shape (height, width) or None
+        Those that have one colour in all photos: as `ignored_`, or less where padding is why they count for
+        nothing.
     aligner_ : PartAligner or None
         What moves photos, fitted; None where they are taken as they lie.
     level_shapes_ : list of (int, int, int)
@@ -141,7 +156,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     pooling_ : tuple of int, or None
         How many of a layer's patches, along each side, are averaged to one, per layer; None: none are.
     resized_size_, input_size_ : (int, int)
-        Height and width in pixels of an image before and after the crop; the network sees the latter.
+        Height and width in pixels, ``image_size`` and after ``crop_size``; the network sees the latter.
 
     See Also
     --------
@@ -163,6 +178,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         "weights": [str, os.PathLike, None],
         "normalisation": [str, "array-like"],
         "image_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "resize": [StrOptions(set(WAYS))],
         "crop_size": [Interval(Integral, 1, None, closed="left"), "array-like", None],
         "value_range": [str, Integral, "array-like"],
         "ignore": ["array-like", str, os.PathLike, None],
@@ -179,6 +195,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
 
     #: Files of earlier versions have none.
     ignored_: NDArray[np.bool_] | None = None
+    painted_: NDArray[np.bool_] | None = None
     aligner_: PartAligner | None = None
     pooling_: tuple[int, ...] | None = None
     _rebuilt = ("_extractor", "_view")
@@ -193,6 +210,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         weights: str | os.PathLike[str] | None = "DEFAULT",
         normalisation: str | tuple[Sequence[float], Sequence[float]] = "auto",
         image_size: int | tuple[int, int] = 224,
+        resize: str = "stretch",
         crop_size: int | tuple[int, int] | None = None,
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
@@ -211,6 +229,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.weights = weights
         self.normalisation = normalisation
         self.image_size = image_size
+        self.resize = resize
         self.crop_size = crop_size
         self.value_range = value_range
         self.ignore = ignore
@@ -278,54 +297,66 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.normalisation_ = astuple(built.backbone.normalisation)
         self.pooling_ = pooling(self.patch_stride, self.layer_names_, built.shapes, self.input_size_)
         self.level_shapes_ = pooled_shapes(built.shapes, self.pooling_)
-        self._take_aligner(None)
+        self._take_places(None, [])
         self.trunk_onnx_ = built.onnx
         self._take(dict(built.backbone.arrays), lambda: built.extractor)
         return self
 
-    def learn_places(self, X: Any) -> Self:
-        """Learn where parts lie on good photos, if ``align`` says so: what :meth:`fit` does with images.
+    def learn_places(self, X: Images | ArrivingImages | None) -> Self:
+        """Learn what good photos show of what the network sees: what :meth:`fit` does with images.
+
+        Where their parts lie, if ``align`` says so, and which places most of them leave to padding.
 
         Parameters
         ----------
-        X : images
-            See :meth:`transform`.
+        X : Images, ArrivingImages or None
+            None: there are none at hand.
 
         Returns
         -------
         self
         """
-        self._take_aligner(fit_aligner(self.align, X))
-        return self
+        aligner = fit_aligner(self.align, X, self.resize, self.resized_size_)
+        if self.resize != "pad" or X is None:
+            return self._take_places(aligner, [])
+        images = X if isinstance(X, Images) else X.first(_N_SIZED)
+        return self._take_places(aligner, images.sizes(images.spread(_N_SIZED)))
 
-    def _take_aligner(self, aligner: PartAligner | None) -> None:
+    def take_sizes(self, sizes: Sequence[Size]) -> Self:
+        """Learn which places most good photos leave to padding by the sizes of some.
+
+        Parameters
+        ----------
+        sizes : sequence of (int, int)
+            Height and width of each.
+
+        Returns
+        -------
+        self
+        """
+        return self._take_places(self.aligner_, sizes)
+
+    def _take_places(self, aligner: PartAligner | None, sizes: Sequence[Size]) -> Self:
+        """Take an aligner, and find the pixels of all photos that count for nothing."""
         self.aligner_ = aligner
         self.__dict__.pop("_view", None)
-        self.ignored_ = self._ignored()
+        # Of moved photos it is what they are moved to that the mask lies on.
+        way = self.resize if aligner is None else "stretch"
+        where = (self.resized_size_, self.input_size_, way)
+        given = None if self.ignore is None else ignored_window(self.ignore, *where)
+        self.ignored_, self.painted_ = uncounted(self._at_sight(), given, sizes)
+        return self
 
-    def _ignored(self) -> NDArray[np.bool_] | None:
-        """Return the pixels of all photos that count for nothing: as the user says, or rarely seen."""
-        sizes = (self.resized_size_, self.input_size_)
-        ignored = None if self.ignore is None else ignored_window(self.ignore, *sizes)
-        view = self._aligned_view()
-        if view is None:
-            return ignored
-        rarely = view.rarely_seen()
-        ignored = rarely if ignored is None else rarely | ignored
-        if ignored.all():
-            raise ValueError(
-                "align: no place of the part is seen in nine of ten good photos, once they are moved, and is "
-                "not to be ignored. Lower max_shift of a PartAligner, or pass align=None."
-            )
-        return ignored if ignored.any() else None
-
-    def _aligned_view(self) -> AlignedView | None:
-        """Return what the network sees through the aligner; None without one."""
-        if self.aligner_ is None:
-            return None
+    def _at_sight(self) -> PhotoView | AlignedView:
+        """Return what the network sees of photos: as they lie, or through the aligner."""
         if not hasattr(self, "_view"):
             patches = max(shape[1:] for shape in self.level_shapes_)
-            self._view = AlignedView(self.aligner_, self.resized_size_, self.input_size_, patches)
+            sizes = (self.resized_size_, self.input_size_, patches)
+            if self.aligner_ is None:
+                mean, _, interpolation = self.normalisation_
+                self._view: PhotoView | AlignedView = PhotoView(self.resize, *sizes, interpolation, mean)
+            else:
+                self._view = AlignedView(self.aligner_, *sizes)
         return self._view
 
     def _check_identity(self, seed: int) -> str | None:
@@ -439,12 +470,12 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         ImageBatch
         """
         sizes = (self.resized_size_, self.input_size_)
-        images, view = self.images(X), self._aligned_view()
-        how = (self.normalisation_[2], None if view is None else view.place)
+        images, view = self.images(X), self._at_sight()
+        how = (self.normalisation_[2], view.place)
         for batch in images.batches(
             batch_size or self.images_at_a_time, *sizes, self._n_threads(), only, *how
         ):
-            yield replace(batch, pixels=self._painted(batch.pixels))
+            yield replace(batch, pixels=self._painted(batch.pixels), shown=view.shown(batch.original_sizes))
 
     @property
     def images_at_a_time(self) -> int:
@@ -469,11 +500,10 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
 
     def _painted(self, pixels: Tensor) -> Tensor:
         """Return pixels with one colour, of which the network makes 0, where nothing counts."""
-        if self.ignored_ is None:
+        if self.painted_ is None:
             return pixels
-        colour = torch.tensor(self.normalisation_[0])[:, None, None]
-        colour = colour if pixels.is_floating_point() else (255 * colour).round()
-        return torch.where(torch.from_numpy(self.ignored_), colour.to(pixels.dtype), pixels)
+        colour = colour_of_nothing(self.normalisation_[0], pixels.dtype)[:, None, None]
+        return torch.where(torch.from_numpy(self.painted_), colour, pixels)
 
     def levels(self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None) -> Iterator[list[Tensor]]:
         """Compute the embeddings of images a batch at a time, or read them where ``memory`` has them.
@@ -516,9 +546,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         FeatureBatch
             None is empty; images that are skipped are in none.
         """
-        batches, view = self._batches_of_features(X, channels, measure, start), self._aligned_view()
-        for batch in batches:
-            yield batch if view is None else batch._replace(aligned=view.batch(batch.placements))
+        view = self._at_sight()
+        for batch in self._batches_of_features(X, channels, measure, start):
+            yield batch._replace(placed=view.batch(batch.placements, batch.original_sizes))
 
     def _batches_of_features(
         self, X: Any, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
@@ -619,7 +649,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         identity = self._identity or digest(self.backbone_, *self.trunk_arrays_.values())
         extractor = self._fitted_extractor()  # of the fit, whatever the parameters say by now
         sizes = (self.resized_size_, self.input_size_)
-        painted = b"" if self.ignored_ is None else self.ignored_
+        painted = b"" if self.painted_ is None else self.painted_
         kind: tuple[Any, ...] = (
             sizes,
             self.pooling_,
@@ -630,6 +660,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         )
         if self.aligner_ is not None:
             kind = (*kind, *self.aligner_.identity())
+        if self.resize != "stretch":
+            kind = (*kind, self.resize)
         try:
             return FeatureStore(self.memory, digest(identity, painted, *kind))
         except ValueError as error:
@@ -679,6 +711,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         state = dict(state)
         if "n_jobs" in state:
             state["n_decoders"] = state.pop("n_jobs")
+        if "painted_" not in state and "ignored_" in state:
+            state["painted_"] = state["ignored_"]  # all there was, in earlier versions
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Tags:

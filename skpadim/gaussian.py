@@ -301,7 +301,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         Tensor of shape (n, height, width)
         """
         with own_precision(distances.device):
-            if hidden is not None:
+            if hidden is not None and hidden.any():
                 return maps_beside_hidden(distances, hidden, self.ignored_, self._fitted_scorer())
             if self.ignored_ is None:
                 return self._fitted_scorer().maps(distances)
@@ -515,7 +515,11 @@ def maps_beside_hidden(
         counted = counted * weights_beside(ignored, scorer, distances)[0]
     share = scorer.maps(counted).clamp_(min=torch.finfo(distances.dtype).tiny)
     maps = scorer.maps(distances * counted) / share
-    unseen = functional.interpolate((1 - counted)[:, None], maps.shape[1:], mode="nearest")[:, 0] > 0
+    unseen = (
+        functional.interpolate(hidden[:, None].to(distances), size=maps.shape[1:], mode="nearest")[:, 0] > 0
+    )
+    if ignored is not None:
+        unseen |= _tensor(ignored).to(unseen.device)
     return maps.masked_fill_(unseen, 0)
 
 

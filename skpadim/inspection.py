@@ -240,7 +240,6 @@ def inspect_photos(
     images: Images,
     batches: Iterable[FeatureBatch],
     gaussian: PatchGaussian,
-    frame: PhotoFrame,
     request: Request,
 ) -> Iterator[Inspection]:
     """Yield what is found of each photo, in order, those that could not be read among them.
@@ -249,10 +248,9 @@ def inspect_photos(
     ----------
     images : Images
     batches : iterable of FeatureBatch
-        Of these images; measured, if checks are wanted.
+        Of these images, placed; measured, if checks are wanted.
     gaussian : PatchGaussian
         Fitted.
-    frame : PhotoFrame
     request : Request
 
     Yields
@@ -269,7 +267,7 @@ def inspect_photos(
             )
 
     for batch in batches:
-        for found in _inspect_batch(images, batch, gaussian, frame, request):
+        for found in _inspect_batch(images, batch, gaussian, request):
             yield from unread(found.index - images.first)
             yield found
             n_yielded = found.index - images.first + 1
@@ -278,10 +276,12 @@ def inspect_photos(
 
 
 def _inspect_batch(
-    images: Images, batch: FeatureBatch, gaussian: PatchGaussian, frame: PhotoFrame, request: Request
+    images: Images, batch: FeatureBatch, gaussian: PatchGaussian, request: Request
 ) -> Iterator[Inspection]:
     """Yield what is found of each photo of a batch."""
-    distances, hidden = gaussian.distances(batch.levels), batch.hidden()
+    placed = batch.placed
+    assert placed is not None
+    distances, hidden = gaussian.distances(batch.levels), placed.hidden
     # As score_samples has them, so that all agree to the bit.
     scores = gaussian.image_scores(distances, hidden).cpu().numpy()
     labels = np.where(-scores - gaussian.offset_ >= 0, 1, -1)
@@ -291,12 +291,11 @@ def _inspect_batch(
     checks = None
     if request.check is not None:
         assert batch.statistics is not None
-        fits = None if batch.aligned is None else batch.aligned.fits
         indices = [images.first + index for index in batch.indices]
-        checks = request.check(batch.statistics, scores, indices, fits)
+        checks = request.check(batch.statistics, scores, indices, placed.fits)
     for place, (index, size) in enumerate(zip(batch.indices, batch.original_sizes, strict=True)):
         shown: dict[str, Any] = {}
-        own = frame if batch.aligned is None else batch.aligned.frames[place]
+        own = placed.frames[place]
         if maps is not None and request.maps:
             shown["map"] = _shown(maps[place], own, size, request)
         if masks is not None and request.masks:

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .coordinates import PhotoFrame
 from .images.collection import Images
 from .images.notes import Notes
 from .inspection import Inspection, Request, inspect_photos
@@ -56,13 +55,13 @@ class Judge:
         compute = getattr(self.gaussian, what)
         for batch in self.features.stream(images, self.kept):
             found = compute(self.gaussian.distances(batch.levels), batch.hidden())
-            yield batch.indices, found if what == "image_scores" else batch.as_they_lie(found)
+            assert batch.placed is not None
+            yield batch.indices, found if what == "image_scores" else batch.placed.as_they_lie(found)
 
     def inspections(self, images: Images, request: Request) -> Iterator[Inspection]:
         """Yield what is found of each image, in one pass."""
         batches = self.features.stream(images, self.kept, measure=request.check is not None)
-        frame = PhotoFrame(self.features.resized_size_, self.features.input_size_)
-        return inspect_photos(images, batches, self.gaussian, frame, request)
+        return inspect_photos(images, batches, self.gaussian, request)
 
     def values_by(self, n_jobs: int, images: Images, what: str) -> Iterator[tuple[Sequence[int], Tensor]]:
         """Yield what `values` does, computed by so many jobs over joblib's active backend."""

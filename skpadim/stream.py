@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .alignment.registration import N_NUMBERS, Placement
-from .alignment.view import AlignedBatch
 from .base.devices import join_on_host
+from .coordinates import PlacedBatch
 from .images.arrays import Size
 from .images.collection import ImageBatch, Images
 from .images.copies import pixel_digests
@@ -40,16 +40,12 @@ class FeatureBatch(NamedTuple):
     contents: list[bytes]
     #: Where the part of each image lies, if images are moved; else none.
     placements: list[Placement]
-    #: What is known of images that were moved; None if they are not.
-    aligned: AlignedBatch | None = None
+    #: What is known of where images lie in what the network sees; None as long as nobody needs it.
+    placed: PlacedBatch | None = None
 
     def hidden(self) -> Tensor | None:
-        """Return the patches (n_images, h, w) that images do not show; None where they were not moved."""
-        return None if self.aligned is None else self.aligned.hidden
-
-    def as_they_lie(self, seen: Tensor) -> Tensor:
-        """Bring maps or marks (n_images, height, width) to images as they lie, at the same size."""
-        return seen if self.aligned is None else self.aligned.as_they_lie(seen)
+        """Return the patches (n_images, h, w) that images do not show; None where they always show all."""
+        return None if self.placed is None else self.placed.hidden
 
 
 def computed_batches(
@@ -68,7 +64,7 @@ def computed_batches(
     for batch in batches:
         levels, statistics, contents = extract(batch), None, []
         if measure:
-            statistics = photo_statistics(batch.pixels, batch.original_sizes)
+            statistics = photo_statistics(batch.pixels, batch.original_sizes, batch.shown)
             contents = pixel_digests(batch.pixels)
         placements = batch.placements or []
         yield FeatureBatch(batch.indices, levels, batch.original_sizes, statistics, contents, placements)

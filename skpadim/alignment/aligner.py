@@ -23,10 +23,11 @@ from ..base.state import Estimator, rolls_back
 from ..images.arrays import Size
 from ..images.collection import Images, check_images
 from ..images.inputs import describe_image_input
+from ..images.placing import WAYS, shares_of
 from ..images.resizing import centre_window
 from ..images.scales import ValueRange
-from .edges import edge_images, make_levels, pyramid, small_grey
-from .motion import Motion
+from .edges import edge_images, grey_on_canvas, make_levels, pyramid
+from .motion import WHOLE, Motion, Shares
 from .registration import Placement, Registration
 from .sampling import Sampler
 from .search import Limits
@@ -97,13 +98,18 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         A template is made of so many of the photos, evenly spread over them.
     image_size : int or (int, int), default=224
         Height and width in pixels of the photos that ``transform`` returns.
+    resize : {"stretch", "pad", "crop"}, default="stretch"
+        What becomes of photos of another aspect. "stretch": they are stretched to that of the template. "pad"
+        and "crop": the template has the aspect of ``image_size``, and photos keep their own: all of them lies
+        in it, or their centre covers it.
     value_range : "auto", "dtype", int or (float, float), default="auto"
         The stored values that are black and white; see :class:`CNNFeatureTransformer`.
 
     Attributes
     ----------
     aspect_ : float
-        Width by height of the template: the middle one of the photos. Photos of another are stretched to it.
+        Width by height of the template: the middle one of the photos, or, where these are padded or cropped,
+        that of ``image_size``.
     edges_, grey_ : ndarray of shape (height, width)
         The template, small: its edges, and how bright it is in [0, 1].
     photo_ : ndarray of shape (256, 256, 3)
@@ -111,6 +117,8 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
     motions_ : ndarray of shape (n_photos, 2), complex
         Turn and shift of each photo of the template; a point ``z = x + iy`` of it, from its centre in units
         of its longer side, is at ``turn * z + shift`` of the photo.
+    shares_ : ndarray of shape (n_photos, 2)
+        Of the template's height and width, which each of these photos takes: 1 where they are stretched.
     fits_ : ndarray of shape (n_photos,)
         Correlation of the edges of each of these photos with the template of all others.
     least_fit_ : float
@@ -141,8 +149,12 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         "max_scale": [Interval(Real, 0, 0.2, closed="both")],
         "n_photos": [Interval(Integral, _FEWEST, None, closed="left")],
         "image_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "resize": [StrOptions(set(WAYS))],
         "value_range": [str, Integral, "array-like"],
     }
+
+    #: Files of earlier versions have none.
+    shares_: NDArray[np.float64] | None = None
 
     _rebuilt = ("_registration",)
 
@@ -155,6 +167,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         max_scale: float = 0.05,
         n_photos: int = 200,
         image_size: int | tuple[int, int] = 224,
+        resize: str = "stretch",
         value_range: ValueRange = "auto",
     ) -> None:
         self.motion = motion
@@ -163,6 +176,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         self.max_scale = max_scale
         self.n_photos = n_photos
         self.image_size = image_size
+        self.resize = resize
         self.value_range = value_range
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -192,16 +206,19 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         UserWarning
             If good photos do not agree once they are aligned.
         """
-        check_size("image_size", self.image_size)
+        rows, columns = check_size("image_size", self.image_size)
         images = (
             check_images(X, min_images=_FEWEST, value_range=self.value_range)
             if not isinstance(X, Images)
             else X
         )
         pixels, sizes = self._sample(images)
-        self.aspect_ = float(np.median([width / height for height, width in sizes]))
+        aspects = [width / height for height, width in sizes]
+        self.aspect_ = float(np.median(aspects)) if self.resize == "stretch" else columns / rows
+        self.shares_ = np.array([self.shares_of(size) for size in sizes])
         finest = make_levels(self.aspect_)[-1]
-        grey = torch.cat([small_grey(one, finest.size) for one in pixels])
+        seen = zip(pixels, self.shares(), strict=True)
+        grey = torch.cat([grey_on_canvas(one, finest, shares) for one, shares in seen])
         if not edge_images(grey).flatten(1).any(dim=1).all():
             raise ValueError("X holds photos of one colour, without an edge: a part is found by its edges.")
         template = learn_template(grey, self.aspect_, self._limits())
@@ -254,14 +271,17 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         placed: list[PartPlace] = []
         for batch in images.batches(_BATCH, _KEPT, None, 1):
             for index, pixels, size in zip(batch.indices, batch.pixels, batch.original_sizes, strict=True):
-                placed.append(self._described(index, self.place(pixels[None]), size))
+                placed.append(self._described(index, self.place(pixels[None], self.shares_of(size)), size))
         return placed
 
     @torch.inference_mode()
-    def place(self, pixels: Tensor) -> Placement:
-        """Return where the part lies in a photo (1, 1 or 3, height, width), uint8 or floats in [0, 1]."""
+    def place(self, pixels: Tensor, shares: Shares = WHOLE) -> Placement:
+        """Return where the part lies in a photo (1, 1 or 3, height, width), uint8 or floats in [0, 1].
+
+        The photo takes these shares of the template's height and width.
+        """
         registration = self._ready()
-        grey = small_grey(pixels, registration.levels[-1].size)
+        grey = grey_on_canvas(pixels, registration.levels[-1], shares)
         return registration.find(grey, pyramid(edge_images(grey), registration.levels))
 
     def placer(self, resized: Size, seen: Size) -> Callable[[Tensor], tuple[Tensor, Placement]]:
@@ -275,15 +295,17 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
             Height and width of the centre that is kept.
         """
         sampler = Sampler(self.aspect_, resized, seen)
-        shares = self._fill(resized, seen)
-        levels = 255 * shares
+        in_shares = self._fill(resized, seen)
+        in_bytes = 255 * in_shares
         self._ready()
 
         def placed(pixels: Tensor) -> tuple[Tensor, Placement]:
-            reduced = sampler.reduce(pixels)
-            placement = self.place(reduced.permute(0, 3, 1, 2))
-            fill = shares if pixels.is_floating_point() else levels
-            return sampler.sample(reduced, self.motion_of(placement), fill), placement
+            height, width = pixels.shape[1:3]
+            taken = self.shares_of((height, width))
+            reduced = sampler.reduce(pixels, taken)
+            placement = self.place(reduced.permute(0, 3, 1, 2), taken)
+            fill = in_shares if pixels.is_floating_point() else in_bytes
+            return sampler.sample(reduced, self.motion_of(placement), fill, taken), placement
 
         return placed
 
@@ -302,6 +324,16 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
             for (turn, shift), fit in zip(self.motions_, self.fits_, strict=True)
         ]
 
+    def shares_of(self, size: Size) -> Shares:
+        """Return which shares of the template's height and width a photo of a size takes."""
+        return shares_of(size, self.aspect_, self.resize)
+
+    def shares(self) -> list[Shares]:
+        """Return which shares of the template's height and width its photos take."""
+        if self.shares_ is None:
+            return [WHOLE] * len(self.motions_)
+        return [(down, across) for down, across in self.shares_.tolist()]
+
     def identity(self) -> tuple[Any, ...]:
         """Return what decides how photos are moved."""
         limits = self._limits()
@@ -313,12 +345,12 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
             self.aspect_,
             self.least_fit_,
             *astuple(limits),
+            *(() if self.resize == "stretch" else (self.resize,)),
         )
 
     def _sample(self, images: Images) -> tuple[list[Tensor], list[Size]]:
         """Return evenly spread photos (1, 3, h, w) that are small, and the sizes they came with."""
-        spread = np.linspace(0, len(images) - 1, min(len(images), self.n_photos))
-        chosen = np.unique(spread.round().astype(int)).tolist()
+        chosen = images.spread(self.n_photos)
         pixels: list[Tensor] = []
         sizes: list[Size] = []
         for batch in images.batches(_BATCH, _KEPT, None, 1, only=chosen):
@@ -347,10 +379,10 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         sampler = Sampler(self.aspect_, _KEPT, _KEPT)
         total, weight = torch.zeros(*_KEPT, 3), torch.zeros(*_KEPT, 1)
         nothing = torch.zeros(3, *_KEPT)
-        for one, motion in zip(pixels, self.motions(), strict=True):
+        for one, motion, taken in zip(pixels, self.motions(), self.shares(), strict=True):
             shares = one.permute(0, 2, 3, 1) if one.is_floating_point() else one.permute(0, 2, 3, 1) / 255
-            total += sampler.sample(shares, motion, nothing)[0]
-            weight += (~sampler.outside(motion))[..., None]
+            total += sampler.sample(shares, motion, nothing, taken)[0]
+            weight += (~sampler.outside(motion, taken))[..., None]
         # What no photo shows has the colour of what photos show on average.
         colour = total.sum((0, 1)) / weight.sum().clamp(min=1)
         photo: NDArray[np.float32] = torch.where(weight > 0, total / weight.clamp(min=1), colour).numpy()
@@ -363,9 +395,9 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         return whole[0, :, rows, columns].contiguous()
 
     def _described(self, index: int, placement: Placement, size: Size) -> PartPlace:
-        motion, longer = placement.motion, max(1.0, self.aspect_) * size[0]
-        across = motion.shift.real * size[1] * max(1.0, 1 / self.aspect_)
-        down = motion.shift.imag * longer
+        motion, (of_height, of_width) = placement.motion, self.shares_of(size)
+        across = motion.shift.real * size[1] / of_width * max(1.0, 1 / self.aspect_)
+        down = motion.shift.imag * size[0] / of_height * max(1.0, self.aspect_)
         return PartPlace(
             index, motion.angle, motion.scale, (down, across), placement.fit, self.found(placement)
         )

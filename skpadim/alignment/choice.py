@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from ..images.arrays import Size
 from ..images.collection import Images
 from .aligner import PartAligner
 from .motion import extent
@@ -24,7 +25,12 @@ _MIDDLE_FITS, _WORST_TENTH_FITS = 0.7, 0.5
 _STILL = 0.006
 
 
-def fit_aligner(align: str | PartAligner | FrozenEstimator | None, images: Any) -> PartAligner | None:
+def fit_aligner(
+    align: str | PartAligner | FrozenEstimator | None,
+    images: Any,
+    way: str = "stretch",
+    size: Size = (224, 224),
+) -> PartAligner | None:
     """Return a fitted aligner, or None where photos are to be taken as they lie.
 
     Parameters
@@ -34,6 +40,10 @@ def fit_aligner(align: str | PartAligner | FrozenEstimator | None, images: Any) 
         as it is, and needs no photos.
     images : Images or None
         Good photos; anything else cannot be looked at before a fit.
+    way : {"stretch", "pad", "crop"}, default="stretch"
+        How photos are brought to another aspect.
+    size : (int, int), default=(224, 224)
+        Height and width to which they are padded or cropped.
 
     Returns
     -------
@@ -49,7 +59,7 @@ def fit_aligner(align: str | PartAligner | FrozenEstimator | None, images: Any) 
     if align is None:
         return None
     if isinstance(align, FrozenEstimator):
-        return _thawed(align)
+        return _thawed(align, way, size)
     if not isinstance(images, Images):
         raise ValueError(
             f"align={align!r} learns from good photos where their parts lie before the network sees any, and "
@@ -60,19 +70,28 @@ def fit_aligner(align: str | PartAligner | FrozenEstimator | None, images: Any) 
         with warnings.catch_warnings():
             # What it is there to tell is nothing to warn of.
             warnings.filterwarnings("ignore", "The middle good photo agrees", UserWarning)
-            aligner = PartAligner().fit(images)
+            aligner = PartAligner(resize=way, image_size=size).fit(images)
         return aligner if want_alignment(aligner) else None
     unfitted = clone(align) if isinstance(align, PartAligner) else PartAligner(align)
-    return unfitted.fit(images)
+    if way != "stretch":
+        unfitted.set_params(image_size=size)
+    return unfitted.set_params(resize=way).fit(images)
 
 
-def _thawed(align: FrozenEstimator) -> PartAligner:
+def _thawed(align: FrozenEstimator, way: str, size: Size) -> PartAligner:
     if not isinstance(align.estimator, PartAligner):
         raise TypeError(
             f"align holds a frozen {type(align.estimator).__name__}, expected a PartAligner that was fitted."
         )
     check_is_fitted(align.estimator)
     aligner: PartAligner = align.estimator
+    height, width = size
+    if aligner.resize != way or (way != "stretch" and not np.isclose(aligner.aspect_, width / height)):
+        raise ValueError(
+            f"align holds a frozen PartAligner of resize={aligner.resize!r} and an aspect of "
+            f"{aligner.aspect_:.3g}, width by height, expected resize={way!r} and the aspect of {height} x "
+            f"{width} pixels: fit PartAligner(resize={way!r}, image_size={(height, width)})."
+        )
     return aligner
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..images.arrays import Size
-from .motion import Points, extent
+from .motion import WHOLE, Motion, Points, Shares, extent, sample
 
 # Pixels of the longer side at the coarsest level; each further one has twice as many.
 _COARSEST = 24
@@ -66,6 +67,27 @@ def small_grey(pixels: Tensor, size: Size) -> Tensor:
     if not pixels.is_floating_point():
         small /= 255
     return small if small.shape[1] == 1 else (small * _GREY).sum(1, keepdim=True)
+
+
+def grey_on_canvas(pixels: Tensor, level: Level, shares: Shares) -> Tensor:
+    """Return a photo small and grey, (1, 1, height, width), where it lies in a frame of a level's size.
+
+    Beside it its border goes on, so that padding has no edge of its own.
+
+    Parameters
+    ----------
+    pixels : Tensor of shape (1, 1 or 3, h, w)
+        As of `small_grey`.
+    level : Level
+    shares : (float, float)
+        Of the frame's height and width, which the photo takes.
+    """
+    if shares == WHOLE:
+        return small_grey(pixels, level.size)
+    height, width = (math.ceil(n * share) for n, share in zip(level.size, shares, strict=True))
+    return sample(
+        small_grey(pixels, (height, width)), level.points.seen_at([Motion()], shares), padding="border"
+    )
 
 
 def edge_images(grey: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..coordinates import PhotoFrame
 from ..images.arrays import Size
-from .motion import Motion, Points, extent, sample
+from .motion import WHOLE, Motion, Points, Shares, extent, sample
 
 
 class AlignedFrame(PhotoFrame):
@@ -25,11 +25,15 @@ class AlignedFrame(PhotoFrame):
         Width by height of the template.
     motion : Motion
         From the template to the photo.
+    shares : (float, float)
+        Of the template's height and width, which the photo takes.
     """
 
-    def __init__(self, resized: Size, seen: Size, aspect: float, motion: Motion) -> None:
+    def __init__(
+        self, resized: Size, seen: Size, aspect: float, motion: Motion, shares: Shares = WHOLE
+    ) -> None:
         super().__init__(resized, seen)
-        self._aspect, self._motion = aspect, motion
+        self._seen, self._aspect, self._motion, self._shares = seen, aspect, motion, shares
 
     def map_at(self, seen: Tensor, size: Size) -> Tensor:
         """Resample a map (bilinear) to the size of its photo; NaN where nobody looked."""
@@ -39,7 +43,8 @@ class AlignedFrame(PhotoFrame):
 
     def as_it_lies(self, seen: Tensor) -> Tensor:
         """Bring a map or mask to the photo's pixels, resized and cropped as the photo would be."""
-        at_size = self.mask_at if seen.dtype == torch.bool else self.map_at
+        canvas = AlignedFrame(self._resized, self._seen, self._aspect, self._motion)
+        at_size = canvas.mask_at if seen.dtype == torch.bool else canvas.map_at
         return at_size(seen, self._resized)[self._window]
 
     def mask_at(self, seen: Tensor, size: Size) -> Tensor:
@@ -55,13 +60,15 @@ class AlignedFrame(PhotoFrame):
         self, rows: NDArray[np.int64], columns: NDArray[np.int64], size: Size
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the pixels of the photo in which the middles of some pixels lie that the network sees."""
-        height, width = extent(self._aspect)
+        lengths = extent(self._aspect)
+        height, width = lengths
         y = ((rows + self._window[0].start + 0.5) / self._resized[0] - 0.5) * height
         x = ((columns + self._window[1].start + 0.5) / self._resized[1] - 0.5) * width
         place = self._motion.turn * (x + 1j * y) + self._motion.shift
+        sides = [length * share for length, share in zip(lengths, self._shares, strict=True)]
         row, column = (
-            np.clip(np.floor((of_photo / length + 0.5) * n).astype(np.int64), 0, n - 1)
-            for of_photo, length, n in zip((place.imag, place.real), (height, width), size, strict=True)
+            np.clip(np.floor((of_photo / side + 0.5) * n).astype(np.int64), 0, n - 1)
+            for of_photo, side, n in zip((place.imag, place.real), sides, size, strict=True)
         )
         return row, column
 
@@ -69,5 +76,5 @@ class AlignedFrame(PhotoFrame):
         """Sample planes (n, height, width) of what the network sees at the pixels of the photo; 0 beyond."""
         whole = planes.new_zeros(len(planes), *self._resized)
         whole[:, *self._window] = planes
-        places = Points.of(size, self._aspect).seen_at([self._motion.inverse()])
+        places = Points.of(size, self._aspect, shares=self._shares).seen_at([self._motion.inverse()])
         return sample(whole[None], places.to(planes.dtype), mode)[0]

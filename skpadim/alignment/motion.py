@@ -1,8 +1,8 @@
 """Where a part lies: a turn, a scale and a shift, as two complex numbers.
 
 Coordinates are complex, x + iy, from the middle of a frame, in units of its longer side; y points down. A
-photo and the template have the same frame, to which either is stretched. A motion takes a point of the
-template to the point of the photo that shows it.
+photo and the template have the same frame, to which either is stretched, padded or cropped. A motion takes a
+point of the template to the point of the photo that shows it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import cmath
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..images.arrays import Size
+
+#: Shares of a frame's height and width that a photo takes: less where it is padded, more where it is cropped.
+Shares: TypeAlias = tuple[float, float]
+WHOLE: Shares = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -78,30 +83,39 @@ class Points:
 
     @classmethod
     def of(
-        cls, size: Size, aspect: float, window: tuple[slice, slice] = (slice(None), slice(None))
+        cls,
+        size: Size,
+        aspect: float,
+        window: tuple[slice, slice] = (slice(None), slice(None)),
+        shares: Shares = WHOLE,
     ) -> Points:
-        """Return those of a frame of some height and width, or of some of its rows and columns."""
+        """Return those of a frame of some height and width, or of some of its rows and columns.
+
+        Or those of a photo in a frame, of which it takes some share of the height and of the width.
+        """
         y, x = (
-            (((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5) * length)[part]
-            for n, length, part in zip(size, extent(aspect), window, strict=True)
+            (((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5) * length * share)[part]
+            for n, length, share, part in zip(size, extent(aspect), shares, window, strict=True)
         )
         rows, columns = torch.meshgrid(y, x, indexing="ij")
         planes = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
         return cls(y, x, aspect, planes.flatten(0, 1))
 
-    def seen_at(self, motions: Sequence[Motion]) -> Tensor:
+    def seen_at(self, motions: Sequence[Motion], shares: Shares = WHOLE) -> Tensor:
         """Return where photos show them, as :func:`torch.nn.functional.grid_sample` has it.
 
         Parameters
         ----------
         motions : sequence of Motion
             Of each photo.
+        shares : (float, float)
+            Of the frame's height and width, which photos take.
 
         Returns
         -------
         Tensor of shape (n, height, width, 2)
         """
-        height, width = extent(self.aspect)
+        height, width = (length * share for length, share in zip(extent(self.aspect), shares, strict=True))
         across, down = 2 / width, 2 / height
         matrices = [
             [

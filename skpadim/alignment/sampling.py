@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..images.arrays import Size
 from ..images.resizing import centre_window, resize
-from .motion import Motion, Points, extent, sample
+from .motion import WHOLE, Motion, Points, Shares, extent, sample
 
 # A large photo is reduced, antialiased, to so many pixels for each that is wanted, before it is sampled: no
 # detail is left that would alias, and pixels are equally sharp wherever they fall between those of the photo.
@@ -34,17 +34,17 @@ class Sampler:
         self._points = Points.of(resized, aspect, centre_window(resized, seen))
         self._extent = extent(aspect)
 
-    def reduce(self, pixels: Tensor) -> Tensor:
+    def reduce(self, pixels: Tensor, shares: Shares = WHOLE) -> Tensor:
         """Return a photo (1, h, w, c) that is not much larger than wanted, antialiased."""
         # Each axis on its own: a long strip is reduced along it alone.
         height, width = (
-            min(n, math.ceil(_REDUCED * wanted))
-            for n, wanted in zip(pixels.shape[1:3], self._resized, strict=True)
+            min(n, math.ceil(_REDUCED * wanted * share))
+            for n, wanted, share in zip(pixels.shape[1:3], self._resized, shares, strict=True)
         )
         return resize(pixels, (height, width), "bilinear")
 
     @torch.inference_mode()
-    def sample(self, reduced: Tensor, motion: Motion, fill: Tensor) -> Tensor:
+    def sample(self, reduced: Tensor, motion: Motion, fill: Tensor, shares: Shares = WHOLE) -> Tensor:
         """Return what the template's pixels show of a photo.
 
         Parameters
@@ -55,6 +55,8 @@ class Sampler:
             Where its part lies.
         fill : Tensor of shape (3, height, width)
             What stands where the photo shows nothing: floats, in the units of the photo.
+        shares : (float, float)
+            Of the template's height and width, which the photo takes.
 
         Returns
         -------
@@ -63,15 +65,16 @@ class Sampler:
         """
         planes = reduced.permute(0, 3, 1, 2).float()
         # Between the pixels of a small photo the finer interpolation shows.
-        is_small = min(planes.shape[2] / self._resized[0], planes.shape[3] / self._resized[1]) < _REDUCED
+        wanted = [n * share for n, share in zip(self._resized, shares, strict=True)]
+        is_small = min(planes.shape[2] / wanted[0], planes.shape[3] / wanted[1]) < _REDUCED
         mode = "bicubic" if is_small else "bilinear"
-        pixels = sample(planes, self._points.seen_at([motion]), mode, "border")
-        pixels = torch.lerp(fill, pixels.clamp_(0, _white(reduced)), (~self.outside(motion)).float())
+        pixels = sample(planes, self._points.seen_at([motion], shares), mode, "border")
+        pixels = torch.lerp(fill, pixels.clamp_(0, _white(reduced)), (~self.outside(motion, shares)).float())
         if not reduced.is_floating_point():
             pixels = pixels.round_().to(reduced.dtype)
         return pixels.permute(0, 2, 3, 1).contiguous()
 
-    def outside(self, motion: Motion) -> Tensor:
+    def outside(self, motion: Motion, shares: Shares = WHOLE) -> Tensor:
         """Return which pixels of the template (height, width) a photo does not show.
 
         A pixel is outside of which more than a quarter is.
@@ -79,7 +82,7 @@ class Sampler:
         x, y = self._points.x, self._points.y[:, None]
         across = x * motion.turn.real - y * motion.turn.imag + motion.shift.real
         down = x * motion.turn.imag + y * motion.turn.real + motion.shift.imag
-        height, width = self._extent
+        height, width = (length * share for length, share in zip(self._extent, shares, strict=True))
         # From its middle to where a quarter of it is beyond.
         quarters = [
             motion.scale * 0.25 * n / pixels for n, pixels in zip(self._extent, self._resized, strict=True)

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..coordinates import PlacedBatch
 from ..images.arrays import Size
+from ..images.hidden import hidden_patches, rarely_seen
 from .aligner import PartAligner
 from .frames import AlignedFrame
-from .hidden import hidden_patches, rarely_seen
+from .motion import WHOLE, Motion, Shares
 from .registration import Placement
 from .sampling import Sampler
 
 
-class AlignedBatch(NamedTuple):
-    """What is known of some photos that were moved.
-
-    Attributes
-    ----------
-    placements : list of Placement
-    hidden : Tensor of shape (n_photos, rows, columns), bool
-        Patches of the finest grid that a photo does not show.
-    frames : list of AlignedFrame
-        The way back to the pixels of each photo.
-    fits : ndarray of shape (n_photos,)
-        How well each part fits.
-    """
-
-    placements: list[Placement]
-    hidden: Tensor
-    frames: list[AlignedFrame]
-    fits: NDArray[np.float64]
+class AlignedBatch(PlacedBatch):
+    """What is known of some photos that were moved."""
 
     def as_they_lie(self, seen: Tensor) -> Tensor:
         """Bring maps or marks (n_photos, height, width) to photos as they lie, at the same size."""
@@ -63,17 +48,24 @@ class AlignedView:
         #: Takes a photo to what the network sees of it, and tells where its part lies.
         self.place = aligner.placer(resized, seen)
 
-    def batch(self, placements: Sequence[Placement]) -> AlignedBatch:
+    def batch(self, placements: Sequence[Placement], sizes: Sequence[Size] = ()) -> AlignedBatch:
         """Return what is known of photos by where their parts lie."""
         motions = [self._aligner.motion_of(placement) for placement in placements]
+        shares = [self._aligner.shares_of(size) for size in sizes] or [WHOLE] * len(motions)
+        where = (self._resized, self._seen, self._aligner.aspect_)
         return AlignedBatch(
-            list(placements),
-            hidden_patches(self._sampler, motions, self._patches),
-            [AlignedFrame(self._resized, self._seen, self._aligner.aspect_, motion) for motion in motions],
+            [AlignedFrame(*where, *each) for each in zip(motions, shares, strict=True)],
+            self._hidden(motions, shares),
             np.array([placement.fit for placement in placements]),
         )
 
-    def rarely_seen(self) -> NDArray[np.bool_]:
-        """Return the pixels that the network sees of too few good photos to learn them."""
-        hidden = hidden_patches(self._sampler, self._aligner.motions(), self._patches)
-        return rarely_seen(hidden, self._seen)
+    def shown(self, sizes: Sequence[Size]) -> None:
+        """Return no windows: what a photo lacks, once it is moved, looks as good photos do."""
+
+    def rarely_seen(self, sizes: Sequence[Size] = ()) -> NDArray[np.bool_]:
+        """Return the pixels that the network sees of too few photos of the template to learn them."""
+        return rarely_seen(self._hidden(self._aligner.motions(), self._aligner.shares()), self._seen)
+
+    def _hidden(self, motions: Sequence[Motion], shares: Sequence[Shares]) -> Tensor:
+        outside = [self._sampler.outside(*each) for each in zip(motions, shares, strict=True)]
+        return hidden_patches(torch.stack(outside), self._patches)

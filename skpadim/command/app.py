@@ -80,6 +80,9 @@ def fit(
     crop_size: Annotated[
         str | None, typer.Option(help="Keep only the centre after resizing: 192, or HEIGHTxWIDTH.")
     ] = None,
+    resize: Annotated[
+        str, typer.Option(help="Photos of another aspect: stretch, pad, or crop them to image-size.")
+    ] = "stretch",
     n_channels: Annotated[str, typer.Option(help="Channels to keep: auto, all or a number.")] = "auto",
     epsilon: Annotated[str, typer.Option(help="Added to every variance: auto or a number.")] = "auto",
     false_alarm_rate: Annotated[
@@ -124,6 +127,7 @@ def fit(
             "weights": None if weights == "none" else weights,
             "image_size": values.size(image_size),
             "crop_size": values.size(crop_size),
+            "resize": resize,
             "n_channels": values.n_channels(n_channels),
             "epsilon": values.number_or_auto(epsilon),
             "false_alarm_rate": false_alarm_rate,

@@ -50,9 +50,13 @@ def tell_card(card: Mapping[str, Any]) -> None:
         show(f"  {row['loo_score']:8.4g}  {name}{mark}")
 
 
+_WAYS = {"stretch": "resized to", "pad": "padded to", "crop": "cropped to"}
+
+
 def _sizes(card: Mapping[str, Any]) -> str:
     height, width = card["image_size"]
-    text = f"photos resized to {width} x {height} px"
+    way = _WAYS[card.get("resize", "stretch")]  # files of earlier versions say nothing of it
+    text = f"photos {way} {width} x {height} px"
     if card["crop_size"]:
         height, width = card["crop_size"]
         text += f", of them the centre, {width} x {height} px"

@@ -33,6 +33,12 @@ def refuse_what_files_cannot(detector: Any) -> None:
             f"align={detector.align!r} cannot be exported: a file takes photos as they lie. Bring parts to "
             "their place beforehand, by PartAligner.transform, and fit with align=None."
         )
+    if detector.resize != "stretch":
+        raise ValueError(
+            f"resize={detector.resize!r} cannot be exported: a file stretches photos to image_size. Pass an "
+            "image_size of the aspect of the photos, or pad or crop these beforehand, and fit with "
+            "resize='stretch'."
+        )
     if detector.precision == "bfloat16":
         raise ValueError(
             "precision='bfloat16' cannot be exported: a file computes in float32, and the threshold belongs "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -125,7 +125,7 @@ class GrowingDetector(GrowingEstimator):
         if before is None:
             steps = self._make_steps()
         else:
-            refuse_other_parameters(before.parameters, self.get_params(deep=False), free=FREE)
+            self._refuse_other_parameters(before.parameters)
             steps = before.fitted
             self._refresh(steps)
         images = self._given(steps, X, y)
@@ -188,9 +188,9 @@ class GrowingDetector(GrowingEstimator):
     @rolls_back
     def _resume(self: Any, load: Callable[[torch.device], Growth]) -> None:
         """Take the growth of a file; the network comes from what is fitted, or else from the parameters."""
-        growing = carried(self)
+        growth, growing = load(resolve_device(self.device)), carried(self)
         if growing is not None:
-            refuse_other_parameters(growing.parameters, self.get_params(deep=False), free=FREE)
+            self._refuse_other_parameters(growing.parameters)
             steps = growing.fitted
         elif "pipeline_" in vars(self):
             steps = Steps(*self._fitted_steps())
@@ -198,10 +198,14 @@ class GrowingDetector(GrowingEstimator):
         else:
             steps = self._make_steps()
             self._fit_network(steps, None)
-        growth = load(resolve_device(self.device))
+            steps.features.take_sizes(growth.sizes())
         refuse_others([identity(steps), growth.identity], ["this detector", "the file"])
         self._carry(Growing(self.get_params(deep=False), growth, steps))
         self.skipped_ = dict(growth.skipped)
+
+    def _refuse_other_parameters(self: Any, before: Mapping[str, Any]) -> None:
+        # What was learned by an earlier version lacks parameters that came since.
+        refuse_other_parameters(self._defaults() | before, self.get_params(deep=False), free=FREE)
 
     def _refuse_other_steps(self: Any, fitted: Steps) -> None:
         """Raise if the fitted steps have others than the parameters; seeds are compared with the file's."""
@@ -247,7 +251,8 @@ class GrowingDetector(GrowingEstimator):
         self.photo_statistics_ = growth.photo_statistics()
         if not keep:
             growth.patches = None
-        if self.ignore is not None:
+        # A mask on what photos are moved to has the aspect of that.
+        if self.ignore is not None and (features.aligner_ is None or features.resize == "stretch"):
             warn_of_aspect(self.ignore, self.photo_statistics_)
         gaussian.calibrate(calibration)
         self.loo_indices_ = gaussian.loo_indices_

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..images.arrays import Size
 from ..images.collection import Images
 from ..images.statistics import STATISTICS
 from ..kernels.moments import are_finite
@@ -129,6 +130,11 @@ class Growth:
         """Return what a sample of the photos looks like, (n_photos, 9), in the order of the photos."""
         blocks = [block[0].numpy() for block in self.statistics.blocks()]
         return np.concatenate([np.empty((0, len(STATISTICS))), *blocks])[self.statistics.order()]
+
+    def sizes(self) -> list[Size]:
+        """Return height and width of these photos."""
+        at = [STATISTICS.index("height"), STATISTICS.index("width")]
+        return [(round(height), round(width)) for height, width in self.photo_statistics()[:, at].tolist()]
 
 
 def paths_of(images: Images, indices: Sequence[int]) -> list[str]:

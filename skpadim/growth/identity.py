@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .detectors import Steps
 
 _DIGITS = 16
+# What files do not say that were written before there was a choice.
+_BEFORE = {"resize": "'stretch'"}
 
 #: What decides statistics and scores, by the parameter that decides it; equal only for equal content.
 Identity = dict[str, str]
@@ -39,6 +41,7 @@ def identity(steps: Steps) -> Identity:
         # What the user sets comes before what follows from it, so that a message names the cause.
         "random_state": f"seed {features.random_state}",
         "image_size": repr(sizes[0]),
+        "resize": repr(features.resize),
         "crop_size": repr(sizes[1]),
         "patch_stride": repr(features.pooling_),
         "value_range": repr(features.value_range),
@@ -73,10 +76,11 @@ def refuse_others(kinds: Sequence[Mapping[str, str]], names: Sequence[str] | Non
     """
     for number, kind in enumerate(kinds[1:], start=1):
         for name, value in kinds[0].items():
-            if kind.get(name) != value:
+            found = kind.get(name, _BEFORE.get(name))
+            if found != value:
                 other, first = (names[number], names[0]) if names else (f"part {number}", "part 0")
                 raise ValueError(
-                    f"{other} has another {name}, {kind.get(name)}, than {first}, {value}. Parts of one fit "
+                    f"{other} has another {name}, {found}, than {first}, {value}. Parts of one fit "
                     "have the same network, channels, sizes and parameters: fit all of them with the same, "
                     "random_state included."
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from .collection import Images
@@ -34,6 +34,14 @@ class ArrivingImages(NoteTaker):
     def n_given(self) -> int:
         """How many came so far."""
         return self._n_given
+
+    def first(self, n_images: int) -> Images:
+        """Return the first images to come, or all where there are fewer; they come again in parts."""
+        some = list(islice(self._items, n_images))
+        self._items = chain(some, self._items)
+        images = Images(some, self._value_range, skip_failures=self._skip_failures, first=self._n_given)
+        images.keep_silent()
+        return images
 
     def parts(self, size: int) -> Iterator[Images]:
         """Yield what comes in parts of so many images, of which the last may have fewer.

@@ -17,13 +17,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from .arrays import Size
-from .decoding import decode, quote
+from .arrays import Size, check_shape
+from .decoding import decode, quote, upright_size
 from .digests import digest, file_digest
 from .extras import formats_installed
 from .inputs import Array, as_collection, check_item, check_stack, is_array, is_path
 from .loader import PhotoLoader
 from .notes import NoteTaker
+from .placing import Window
 from .resizing import centre_window, check_interpolation, crop_as_rgb, resize
 from .scales import Raster, ValueRange, check_value_range, scale
 from .threads import map_ahead
@@ -50,12 +51,15 @@ class ImageBatch:
         Height and width of each image before resizing, after EXIF orientation.
     placements : list or None
         What was found of the part in each image where these were moved, else None.
+    shown : list of (slice, slice) or None
+        Rows and columns of the pixels that show each image, where these were padded, else None.
     """
 
     pixels: torch.Tensor
     indices: Sequence[int]
     original_sizes: list[Size]
     placements: list[Any] | None = None
+    shown: list[Window] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -198,6 +202,40 @@ class Images(NoteTaker):
         item = self._item(index)
         return str(item) if is_path(item) else None
 
+    def spread(self, n_images: int) -> list[int]:
+        """Return so many indices, evenly spread over all; all of them where there are fewer."""
+        spread = np.linspace(0, len(self) - 1, min(len(self), n_images))
+        chosen: list[int] = np.unique(spread.round().astype(int)).tolist()
+        return chosen
+
+    def sizes(self, indices: Sequence[int]) -> list[Size]:
+        """Return height and width of some images; of files without decoding pixels, if the header tells.
+
+        Those that cannot be read are left out where such are skipped.
+
+        Raises
+        ------
+        ValueError
+            As `batches`.
+        """
+        if self._stack_size is not None:
+            return [self._stack_size] * len(indices)
+        found = []
+        for index in indices:
+            try:
+                found.append(self._size(index))
+            except ValueError:
+                if not self._skip_failures:
+                    raise
+        return found
+
+    def _size(self, index: int) -> Size:
+        name = self.describe(index)
+        photo = self._photo(index, name)
+        if is_array(photo):
+            return check_shape(tuple(photo.shape), isinstance(photo, torch.Tensor), name)
+        return upright_size(photo, name)
+
     def original(self, index: int) -> np.ndarray:
         """Return an image as a person sees it, at its own size.
 
@@ -328,14 +366,13 @@ class Images(NoteTaker):
             """Decode and resize an image, or say what is wrong with it where such are skipped."""
             try:
                 pixels = self._pixels(index)
+                if place is not None:
+                    return self._placed(place, pixels, index)
             except ValueError as error:
                 if not self._skip_failures:
                     raise
                 return str(error)
             height, width = pixels.shape[1:3]
-            if place is not None:
-                moved, placement = place(pixels)
-                return moved, (height, width), placement
             return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width), None
 
         if self._wants_decoding():
@@ -349,6 +386,14 @@ class Images(NoteTaker):
                 self.warn_of_lost_bits()
                 if batch:
                     yield _collate(batch)
+
+    def _placed(self, place: Placer, pixels: torch.Tensor, index: int) -> Loaded:
+        height, width = pixels.shape[1:3]
+        try:
+            placed, placement = place(pixels)
+        except ValueError as error:
+            raise ValueError(f"{self.describe(index)} {error}") from error
+        return placed, (height, width), placement
 
     def _without_failures(
         self, indices: Sequence[int], loaded: Iterable[Loaded | str]

@@ -24,6 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..base.locks import ForkSafeLock
 from . import formats
+from .arrays import Size
 from .pillow import refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Raster, full_scale_of
 
@@ -75,6 +76,42 @@ def decode(image: Path | Image.Image, name: str) -> Raster:
                 return raster
             with upright_image(file) as upright:
                 return _as_raster(upright)
+
+
+def upright_size(image: Path | Image.Image, name: str) -> Size:
+    """Return height and width of what `decode` returns; pixels are decoded only if no header tells.
+
+    Parameters
+    ----------
+    image, name
+        See `decode`.
+
+    Returns
+    -------
+    (int, int)
+
+    Raises
+    ------
+    ValueError
+        As `decode`.
+
+    Examples
+    --------
+    >>> upright_size(Image.new("L", (3, 2)), "X[0]")
+    (2, 3)
+    """
+    with _named_errors(name):
+        if isinstance(image, Image.Image):
+            refuse_what_costs_too_much(image)
+            with _IMAGE_OBJECT_LOCK:
+                width, height = ImageOps.exif_transpose(image).size
+            return height, width
+        with _opened(image) as file:
+            found = formats.size_in_header(file)
+    if found is None:
+        height, width = decode(image, name).values.shape[:2]
+        found = (height, width)
+    return found
 
 
 def decode_mask(path: Path, name: str) -> np.ndarray:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from . import dicom, tiff
-from .arrays import check_dtype, check_shape
+from .arrays import Size, check_dtype, check_shape
 from .extras import formats_installed, lost_without_formats
-from .pillow import high_bytes, refuse_many_pixels, refuse_what_costs_too_much, upright_image
+from .pillow import ON_THE_SIDE, high_bytes, refuse_many_pixels, refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Range, Raster, range_of_bits
 
 Reader = Callable[[BinaryIO], Raster | None]
@@ -24,6 +24,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY = 0
 _JPEG = b"\xff\xd8\xff"
 _JP2, _J2K = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_PNG_WORDS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _EXIF_ORIENTATION = 274
 
 
@@ -52,6 +53,48 @@ def read(file: BinaryIO) -> Raster | None:
         if head.startswith(magics):
             return reader(file)
     return None
+
+
+def size_in_header(file: BinaryIO) -> Size | None:
+    """Return height and width of an image, upright, by a file's header; None where the header does not tell.
+
+    Parameters
+    ----------
+    file : binary file
+
+    Returns
+    -------
+    (int, int) or None
+    """
+    file.seek(0)
+    if file.read(4) in tiff.MAGICS:
+        return tiff.upright_size(file)
+    file.seek(0)
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError:
+        return None
+    with image:
+        refuse_what_costs_too_much(image)
+        if image.format == "PNG" and _png_tells_late(file):
+            return None
+        # Pillow's own way with a PNG decodes it first, as an orientation may follow the pixels.
+        width, height = image.size
+        turned = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in ON_THE_SIDE
+        return (width, height) if turned else (height, width)
+
+
+def _png_tells_late(file: BinaryIO) -> bool:
+    """Return whether a PNG has words behind its pixels, which may turn it."""
+    file.seek(len(_PNG))
+    seen_pixels = False
+    while len(start := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if seen_pixels and kind in _PNG_WORDS:
+            return True
+        seen_pixels = seen_pixels or kind == b"IDAT"
+        file.seek(length + 4, 1)
+    return False
 
 
 def lossy_kind(file: BinaryIO) -> str | None:

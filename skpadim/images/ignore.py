@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn import functional
 
 from .arrays import Size
 from .masks import check_mask
-from .resizing import centre_window
+from .placing import Place
 from .statistics import STATISTICS
 
 # Shapes that differ by less are the same, but for rounding to pixels.
@@ -20,7 +21,10 @@ _SAME_ASPECT = 0.02
 
 
 def ignored_window(
-    ignore: ArrayLike | str | os.PathLike[str], image_size: Size, crop_size: Size | None = None
+    ignore: ArrayLike | str | os.PathLike[str],
+    image_size: Size,
+    crop_size: Size | None = None,
+    way: str = "stretch",
 ) -> NDArray[np.bool_]:
     """Return which pixels that the network sees hold any of the pixels to ignore.
 
@@ -32,6 +36,8 @@ def ignored_window(
         Height and width that photos are resized to.
     crop_size : (int, int), optional
         Height and width of the centre that is kept.
+    way : {"stretch", "pad", "crop"}, default="stretch"
+        How photos are brought to another aspect; the mask goes the way of a photo of its size.
 
     Returns
     -------
@@ -48,16 +54,19 @@ def ignored_window(
     >>> ignored_window([[0, 0, 0, 0], [0, 0, 0, 1]], (1, 2))
     array([[False,  True]])
     """
-    window = centre_window(image_size, crop_size or image_size)
     mask = check_mask(_without_hidden(ignore), "ignore")
+    height, width = mask.shape
+    place = Place.of((height, width), image_size, crop_size or image_size, way)
     # Each pooling window covers all pixels that its output pixel overlaps.
-    whole = torch.nn.functional.adaptive_max_pool2d(torch.from_numpy(mask).float()[None], image_size)[0] > 0
-    seen: NDArray[np.bool_] = whole[window].numpy()
-    if seen.all():
+    whole = functional.adaptive_max_pool2d(torch.from_numpy(mask).float()[None], place.resized)[0] > 0
+    of_photo = whole[place.of_photo].numpy()
+    if of_photo.all():
         raise ValueError(
             "ignore covers all that the network sees of a photo: True, 1 and 255 mark what to ignore, not "
             "what to look at."
         )
+    seen = np.zeros(place.seen, dtype=bool)
+    seen[place.of_seen] = of_photo
     return seen
 
 
@@ -83,8 +92,9 @@ def warn_of_aspect(ignore: ArrayLike | str | os.PathLike[str], statistics: NDArr
     if others.any():
         warnings.warn(
             f"ignore is {height} x {width} pixels, and {others.mean():.0%} of the photos are of another "
-            f"shape, such as {aspects[others][0]:.3g} times as wide as high: the mask is stretched with "
-            "them. Draw it on a photo as it is, height first, or fit photos of one shape alone.",
+            f"shape, such as {aspects[others][0]:.3g} times as wide as high: on them the mask does not lie "
+            "where it was drawn. Draw it on a photo as it is, height first, or fit photos of one shape "
+            "alone.",
             UserWarning,
             stacklevel=4,
         )

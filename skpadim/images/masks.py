@@ -123,7 +123,7 @@ def _check_map(map_: Any, name: str) -> Scores:
     if n_bad:
         raise ValueError(
             f"{name} is NaN or infinite at {n_bad} of {scores.size} pixels. Maps at original size "
-            "are NaN where the detector's crop_size cuts: cut map and mask to what is left."
+            "are NaN where the detector's crop_size or resize='crop' cuts: cut map and mask to what is left."
         )
     return scores if scores.dtype.kind == "f" else scores.astype(np.float64)
 

@@ -11,6 +11,9 @@ from PIL import Image, ImageOps
 
 from .scales import Raster
 
+#: Orientations, of EXIF and of TIFF, by which rows are columns.
+ON_THE_SIDE = (5, 6, 7, 8)
+
 
 def refuse_many_pixels(width: int, height: int) -> None:
     """Refuse sizes about which Pillow only warns.

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from .arrays import Size
+from .placing import Window
 
 #: What `photo_statistics` measures, in order.
 STATISTICS = (
@@ -27,7 +28,9 @@ STATISTICS = (
 _GREY = (0.299, 0.587, 0.114)
 
 
-def photo_statistics(pixels: torch.Tensor, original_sizes: Sequence[Size]) -> NDArray[np.float64]:
+def photo_statistics(
+    pixels: torch.Tensor, original_sizes: Sequence[Size], shown: Sequence[Window] | None = None
+) -> NDArray[np.float64]:
     """Measure photos of one batch, at the size that the network sees.
 
     A scale that all photos share makes them comparable. Grey is 0.299 red + 0.587 green + 0.114 blue.
@@ -38,6 +41,8 @@ def photo_statistics(pixels: torch.Tensor, original_sizes: Sequence[Size]) -> ND
         On the CPU: uint8 in 0..255, or floats in [0, 1]; see `ImageBatch`.
     original_sizes : sequence of (int, int)
         Height and width of each photo before resizing.
+    shown : sequence of (slice, slice), optional
+        Rows and columns that show each photo, where it is padded. Default: all do.
 
     Returns
     -------
@@ -57,7 +62,8 @@ def photo_statistics(pixels: torch.Tensor, original_sizes: Sequence[Size]) -> ND
     """
     sizes = np.asarray(original_sizes, dtype=np.float64).reshape(-1, 2)
     # Images one by one: one stays in a processor's cache, where a batch would not.
-    measured = np.array([_measure(image) for image in pixels]).reshape(-1, 6)
+    images = pixels if shown is None else (image[:, *at] for image, at in zip(pixels, shown, strict=True))
+    measured = np.array([_measure(image) for image in images]).reshape(-1, 6)
     return np.column_stack([sizes, sizes[:, 1] / sizes[:, 0], measured])
 
 

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from PIL import UnidentifiedImageError
 
+from .arrays import Size
 from .extras import formats_installed, lost_without_formats, needs_formats
-from .pillow import high_bytes, refuse_many_pixels, upright_image
+from .pillow import ON_THE_SIDE, high_bytes, refuse_many_pixels, upright_image
 from .scales import Range, Raster, range_of_bits
 
 _BIGTIFF, _BIG_ENDIAN_BIGTIFF = b"II+\0", b"MM\0+"
@@ -49,6 +50,13 @@ def read(file: BinaryIO) -> Raster | None:
         return None
     refuse_many_pixels(tags[_WIDTH], tags[_LENGTH])
     return _by_tifffile(file, tags) if formats_installed() else _by_pillow(file, tags)
+
+
+def upright_size(file: BinaryIO) -> Size:
+    """Return height and width of the first page, turned upright, by its tags."""
+    tags, _ = first_directory(file)
+    height, width = tags[_LENGTH], tags[_WIDTH]
+    return (width, height) if tags.get(_ORIENTATION, 1) in ON_THE_SIDE else (height, width)
 
 
 def first_directory(file: BinaryIO) -> tuple[Tags, bool]:

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.testing import assert_allclose
 
-from skpadim.alignment.edges import edge_images, make_levels, normalised, pyramid, small_grey
+from skpadim.alignment.edges import (
+    edge_images,
+    grey_on_canvas,
+    make_levels,
+    normalised,
+    pyramid,
+    small_grey,
+)
 
 
 def test_a_blank_photo_has_no_edges():
@@ -29,3 +38,14 @@ def test_levels_double_and_keep_the_shape_of_the_frame():
     assert all(abs(each.norm() - 1) < 1e-5 for each in found)
     mean = edges.view(24, 2, 48, 2).mean((1, 3))
     assert torch.allclose(found[1][0, 0], normalised(mean[None, None])[0, 0], atol=1e-6)
+
+
+def test_photos_lie_in_a_frame_by_their_shares_and_their_border_goes_on():
+    level = make_levels(1.0)[0]
+    photo = torch.from_numpy(np.random.default_rng(0).random((1, 1, 12, 24), dtype=np.float32))
+    padded = grey_on_canvas(photo, level, (0.5, 1.0))[0, 0]
+    assert_allclose(padded[6:18], photo[0, 0], atol=1e-5)
+    assert_allclose(padded[:6], photo[0, 0, :1].expand(6, -1), atol=1e-5)
+    assert_allclose(padded[18:], photo[0, 0, -1:].expand(6, -1), atol=1e-5)
+    tall = torch.from_numpy(np.random.default_rng(0).random((1, 1, 48, 24), dtype=np.float32))
+    assert_allclose(grey_on_canvas(tall, level, (2.0, 1.0))[0, 0], tall[0, 0, 12:36], atol=1e-5)

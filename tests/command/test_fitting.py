@@ -72,6 +72,7 @@ def test_options_reach_the_detector(drawn, tmp_path):
         "--weights": "none",
         "--image-size": "64x72",
         "--crop-size": "56",
+        "--resize": "pad",
         "--n-channels": "9",
         "--epsilon": "0.01",
         "--value-range": "0,255",
@@ -86,7 +87,13 @@ def test_options_reach_the_detector(drawn, tmp_path):
         warnings.simplefilter("ignore")
         run("fit", drawn, "-o", output, *[text for pair in options.items() for text in pair])
     params = load_model(output).detector.get_params()
-    expected = {"layers": ["blocks.2", "blocks.4"], "weights": None, "image_size": (64, 72), "crop_size": 56}
+    expected = {
+        "layers": ["blocks.2", "blocks.4"],
+        "weights": None,
+        "image_size": (64, 72),
+        "crop_size": 56,
+        "resize": "pad",
+    }
     expected |= {"n_channels": 9, "epsilon": 0.01, "value_range": (0.0, 255.0), "on_error": "skip"}
     expected |= {"random_state": 5, "batch_size": 7, "device": "cpu", "ignore": str(tmp_path / "ignore.png")}
     assert {name: params[name] for name in expected} == expected

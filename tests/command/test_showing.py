@@ -26,6 +26,14 @@ def test_info_is_what_the_card_says(model_path):
     assert f"{card['training'][0]['loo_score']:.4g}" in text and card["training"][0]["path"] in text
 
 
+@pytest.mark.parametrize(("resize", "words"), [("pad", "padded to"), ("crop", "cropped to")])
+def test_info_says_what_becomes_of_another_aspect(drawn, tmp_path, resize, words):
+    path = tmp_path / "m.skpadim"
+    run("fit", drawn, "-o", path, "--image-size", "32x64", "--resize", resize)
+    assert read_card(path)["resize"] == resize
+    assert f"photos {words} 64 x 32 px" in run("info", path).stdout
+
+
 def test_info_of_a_file_without_a_card(model, tmp_path):
     import skops.io
 

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from reading import (
     SIZE,
@@ -23,6 +23,7 @@ from reading import (
     smooth,
     unit_pixels,
 )
+from skpadim.images.decoding import decode, upright_size
 
 
 class TestFileModes:
@@ -275,3 +276,55 @@ class TestBadFiles:
         with pytest.raises(ValueError, match=r"X\[0\] .*: (x|\w+Error)$") as caught:
             read(files)
         assert caught.value.__cause__ is error
+
+
+class TestUprightSize:
+    """Height and width of a photo as it is decoded, before it is."""
+
+    @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "bmp", "gif", "ppm", "jp2"])
+    def test_headers_tell_without_decoding(self, tmp_path, monkeypatch, kind):
+        path = tmp_path / f"a.{kind}"
+        Image.fromarray(draw(9, 14, 3)).save(path)
+
+        def refuse(*args, **kwargs):
+            raise AssertionError("no pixel is wanted")
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
+        assert upright_size(path, "X[0]") == (9, 14)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp", "late.png"])
+    def test_turned_photos(self, tmp_path, kind, orientation):
+        exif = Image.Exif()
+        exif[274] = orientation
+        path = tmp_path / f"a.{kind}"
+        Image.fromarray(draw(9, 14, 3)).save(path, exif=exif)
+        if kind == "late.png":
+            content = path.read_bytes()
+            start = content.index(b"eXIf") - 4
+            end = start + 12 + int.from_bytes(content[start : start + 4])
+            words, last = content[start:end], content.index(b"IEND") - 4
+            path.write_bytes(content[:start] + content[end:last] + words + content[last:])
+        expected = (14, 9) if orientation > 4 else (9, 14)
+        assert decode(path, "X[0]").values.shape[:2] == expected
+        assert upright_size(path, "X[0]") == expected
+        with Image.open(path) as image:
+            assert upright_size(image, "X[0]") == expected
+
+    def test_what_pillow_does_not_know_is_decoded(self, tmp_path):
+        np.save(tmp_path / "a.npy", draw(9, 14, 3))
+        assert upright_size(tmp_path / "a.npy", "X[0]") == (9, 14)
+
+    @pytest.mark.parametrize(("content", "words"), [(b"no photo", "no format"), (None, "no such file")])
+    def test_what_cannot_be_read_is_named(self, tmp_path, content, words):
+        path = tmp_path / "a.png"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"^X\[5\] cannot be read as an image: .*{words}"):
+            upright_size(path, "X[5]")
+
+    def test_photos_of_too_many_pixels_are_refused(self, tmp_path, monkeypatch):
+        Image.fromarray(draw(9, 14, 3)).save(tmp_path / "a.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(ValueError, match="MAX_IMAGE_PIXELS"):
+            upright_size(tmp_path / "a.png", "X[0]")

@@ -1,18 +1,13 @@
-"""Which patches a photo does not show, as its part was moved, and which too few good photos show."""
+"""Which patches a photo does not show, be it moved or padded, and which too few good photos show."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..images.arrays import Size
-from .motion import Motion
-from .sampling import Sampler
+from .arrays import Size
 
 # A patch is hidden if more than this share of it is outside of the photo.
 _HIDDEN = 0.25
@@ -20,15 +15,13 @@ _HIDDEN = 0.25
 RARELY_SEEN = 0.1
 
 
-def hidden_patches(sampler: Sampler, motions: Sequence[Motion], grid: Size) -> Tensor:
+def hidden_patches(outside: Tensor, grid: Size) -> Tensor:
     """Return which patches of the finest grid photos do not show.
 
     Parameters
     ----------
-    sampler : Sampler
-        Of what the network sees.
-    motions : sequence of Motion
-        How the photos are moved.
+    outside : Tensor of shape (n_photos, height, width), bool
+        Which pixels that the network sees are not of the photo.
     grid : (int, int)
         Rows and columns of the patches.
 
@@ -36,7 +29,6 @@ def hidden_patches(sampler: Sampler, motions: Sequence[Motion], grid: Size) -> T
     -------
     Tensor of shape (n_photos, rows, columns), bool
     """
-    outside = torch.stack([sampler.outside(motion) for motion in motions])
     return functional.adaptive_avg_pool2d(outside[:, None].float(), grid)[:, 0] > _HIDDEN
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.testing import assert_array_equal
 
-from skpadim.alignment.hidden import hidden_patches, rarely_seen
 from skpadim.alignment.motion import Motion
 from skpadim.alignment.sampling import Sampler
+from skpadim.images.hidden import hidden_patches, rarely_seen
 
 
 def shifted(down, across, size):
@@ -15,9 +15,8 @@ def shifted(down, across, size):
 
 def test_patches_are_hidden_of_which_over_a_quarter_is_outside():
     sampler = Sampler(1.0, (16, 16), (16, 16))
-    hidden = hidden_patches(
-        sampler, [Motion(), shifted(0, 1, 16), shifted(0, 2, 16), shifted(-6, 0, 16)], (4, 4)
-    )
+    motions = [Motion(), shifted(0, 1, 16), shifted(0, 2, 16), shifted(-6, 0, 16)]
+    hidden = hidden_patches(torch.stack([sampler.outside(motion) for motion in motions]), (4, 4))
     assert not hidden[0].any()
     assert not hidden[1].any()
     assert_array_equal(hidden[2].numpy(), np.tile([False, False, False, True], (4, 1)))
