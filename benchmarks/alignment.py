@@ -122,7 +122,7 @@ def cost() -> dict[str, tuple[float, float]]:
         found[name] = tuple(
             interleaved(
                 lambda pixels=pixels: resize(pixels, SEEN, "bicubic"),
-                lambda pixels=pixels, place=place: place(pixels),
+                lambda pixels=pixels, place=place: place(pixels, (LARGE, LARGE)),
                 repeats=REPEATS,
             )
         )

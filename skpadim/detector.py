@@ -101,6 +101,9 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         that more than one in ten good photos do not show count for nothing in all. Maps, masks and regions
         are those of the photo as it is. A photo whose part is not found is taken as it lies, and
         :meth:`check` tells.
+    decoding : {"exact", "draft"}, default="exact"
+        "draft": JPEG files of large photos are decoded to a fraction of their pixels, several times as fast;
+        see :class:`CNNFeatureTransformer`.
     on_error : {"raise", "skip"}, default="raise"
         What to do about an image that cannot be read. "skip": a warning counts them; they are not learned,
         their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1.
@@ -120,7 +123,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Images that are decoded and learned from at a time, at most: fewer where they have more than 33
         megapixels together. Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
-        Threads that decode image files while the network runs. None: 2. -1: one per processor.
+        Threads that decode image files while the network runs. None: as many as torch has, from 2 to 8. -1:
+        one per processor.
     n_jobs : int or None, default=None
         Jobs that share the photos of a fit or a score, over joblib's active backend: processes here, or
         workers elsewhere. None: 1, unless in a ``joblib.parallel_config`` context. -1: all processors.
@@ -214,6 +218,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         value_range: ValueRange = "auto",
         ignore: ArrayLike | str | os.PathLike[str] | None = None,
         align: str | PartAligner | FrozenEstimator | None = None,
+        decoding: str = "exact",
         on_error: str = "raise",
         epsilon: float | str = "auto",
         sigma: float = 4.0,
@@ -242,6 +247,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         self.value_range = value_range
         self.ignore = ignore
         self.align = align
+        self.decoding = decoding
         self.on_error = on_error
         self.epsilon = epsilon
         self.sigma = sigma
@@ -374,6 +380,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             value_range=self.value_range,
             ignore=self.ignore,
             align=self.align,
+            decoding=self.decoding,
             patch_stride=self.patch_stride,
             batch_size=self.batch_size,
             n_decoders=self.n_decoders,

@@ -14,7 +14,7 @@ from .alignment.view import AlignedView
 from .coordinates import PhotoFrame, PlacedBatch
 from .images.arrays import Size
 from .images.hidden import hidden_patches, rarely_seen
-from .images.placing import Place, Placer, Window
+from .images.placing import DRAFT, Place, Placer, Window
 
 # Photos of so many sizes are known at a time: mostly all have one.
 _N_SIZES = 64
@@ -56,13 +56,18 @@ class PhotoView:
         self._found: dict[Size, _Known] = {}
 
     @property
-    def place(self) -> Callable[[Tensor], tuple[Tensor, None]] | None:
+    def place(self) -> Callable[[Tensor, Size], tuple[Tensor, None]] | None:
         """What takes a photo to what the network sees of it; None where it is resized and cropped alone."""
         return None if self._way == "stretch" else self._placed
 
-    def _placed(self, pixels: Tensor) -> tuple[Tensor, None]:
-        height, width = pixels.shape[1:3]
-        hidden = self._known((height, width))[2]
+    def least(self, size: Size) -> Size:
+        """Return to which height and width a photo of this size may be reduced before it is resized."""
+        height, width = self._known(size)[0].resized
+        return DRAFT * height, DRAFT * width
+
+    def _placed(self, pixels: Tensor, size: Size) -> tuple[Tensor, None]:
+        height, width = size
+        hidden = self._known(size)[2]
         if hidden is not None and hidden.all():
             rows, columns = self._resized
             raise ValueError(
@@ -70,7 +75,7 @@ class PhotoView:
                 "every patch is padding, and nothing is left to judge. Pass an image_size, (height, width), "
                 "that is nearer to its aspect, or leave it out."
             )
-        return self._placer(pixels)
+        return self._placer(pixels, size)
 
     def batch(self, placements: Sequence[object], sizes: Sequence[Size]) -> PlacedBatch:
         """Return what is known of photos of some sizes, of which no part was looked for."""

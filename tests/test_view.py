@@ -78,7 +78,7 @@ def test_marks_beside_a_photo_are_those_of_its_nearest_pixel():
 
 def test_a_photo_of_which_no_patch_is_left_is_refused():
     with pytest.raises(ValueError, match=r"is of 2 x 300 pixels: padded to 24 x 32"):
-        view("pad").place(torch.zeros(1, 2, 300, 3))
+        view("pad").place(torch.zeros(1, 2, 300, 3), (2, 300))
 
 
 def test_more_sizes_come_than_are_kept():

@@ -284,7 +284,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         grey = grey_on_canvas(pixels, registration.levels[-1], shares)
         return registration.find(grey, pyramid(edge_images(grey), registration.levels))
 
-    def placer(self, resized: Size, seen: Size) -> Callable[[Tensor], tuple[Tensor, Placement]]:
+    def placer(self, resized: Size, seen: Size) -> Callable[[Tensor, Size], tuple[Tensor, Placement]]:
         """Return what takes a photo (1, h, w, channels) to what the network sees (1, height, width, 3) of it.
 
         Parameters
@@ -299,9 +299,8 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         in_bytes = 255 * in_shares
         self._ready()
 
-        def placed(pixels: Tensor) -> tuple[Tensor, Placement]:
-            height, width = pixels.shape[1:3]
-            taken = self.shares_of((height, width))
+        def placed(pixels: Tensor, size: Size) -> tuple[Tensor, Placement]:
+            taken = self.shares_of(size)
             reduced = sampler.reduce(pixels, taken)
             placement = self.place(reduced.permute(0, 3, 1, 2), taken)
             fill = in_shares if pixels.is_floating_point() else in_bytes

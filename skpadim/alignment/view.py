@@ -12,6 +12,7 @@ from torch import Tensor
 from ..coordinates import PlacedBatch
 from ..images.arrays import Size
 from ..images.hidden import hidden_patches, rarely_seen
+from ..images.placing import DRAFT
 from .aligner import PartAligner
 from .frames import AlignedFrame
 from .motion import WHOLE, Motion, Shares
@@ -47,6 +48,14 @@ class AlignedView:
         self._sampler = Sampler(aligner.aspect_, resized, seen)
         #: Takes a photo to what the network sees of it, and tells where its part lies.
         self.place = aligner.placer(resized, seen)
+
+    def least(self, size: Size) -> Size:
+        """Return to which height and width a photo of this size may be reduced before it is moved."""
+        shares = self._aligner.shares_of(size)
+        height, width = (
+            round(DRAFT * side * share) for side, share in zip(self._resized, shares, strict=True)
+        )
+        return height, width
 
     def batch(self, placements: Sequence[Placement], sizes: Sequence[Size] = ()) -> AlignedBatch:
         """Return what is known of photos by where their parts lie."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 16
 # What files do not say that were written before there was a choice.
-_BEFORE = {"resize": "'stretch'"}
+_BEFORE = {"resize": "'stretch'", "decoding": "'exact'"}
 
 #: What decides statistics and scores, by the parameter that decides it; equal only for equal content.
 Identity = dict[str, str]
@@ -43,6 +43,7 @@ def identity(steps: Steps) -> Identity:
         "image_size": repr(sizes[0]),
         "resize": repr(features.resize),
         "crop_size": repr(sizes[1]),
+        "decoding": repr(features.decoding),
         "patch_stride": repr(features.pooling_),
         "value_range": repr(features.value_range),
         "align": "None" if aligner is None else f"a template {_short(*aligner.identity())}",

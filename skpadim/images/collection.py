@@ -24,6 +24,7 @@ from .extras import formats_installed
 from .inputs import Array, as_collection, check_item, check_stack, is_array, is_path
 from .loader import PhotoLoader
 from .notes import NoteTaker
+from .pillow import Least
 from .placing import Window
 from .resizing import centre_window, check_interpolation, crop_as_rgb, resize
 from .scales import Raster, ValueRange, check_value_range, scale
@@ -32,8 +33,9 @@ from .threads import map_ahead
 __all__ = ["ImageBatch", "Images", "centre_window", "check_images"]
 
 Loaded: TypeAlias = tuple[torch.Tensor, Size, Any]
-#: From an image (1, height, width, channels) to one that is resized and cropped, and where its part lies.
-Placer: TypeAlias = Callable[[torch.Tensor], tuple[torch.Tensor, Any]]
+#: From an image (1, height, width, channels), maybe of fewer pixels than the photo of this size has, to one
+#: that is resized and cropped, and where its part lies.
+Placer: TypeAlias = Callable[[torch.Tensor, Size], tuple[torch.Tensor, Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,6 +317,7 @@ class Images(NoteTaker):
         only: Sequence[int] | None = None,
         interpolation: str = "bilinear",
         place: Placer | None = None,
+        least: Least | None = None,
     ) -> Iterator[ImageBatch]:
         """Yield all images in order, resized (antialiased), then cropped at the centre.
 
@@ -338,6 +341,9 @@ class Images(NoteTaker):
             How to resize.
         place : callable, optional
             Resizes and crops in its own way, and tells where the part lies.
+        least : callable, optional
+            From height and width of a photo to those, at least, to which its JPEG file is decoded. Default:
+            files are decoded whole.
 
         Yields
         ------
@@ -365,15 +371,14 @@ class Images(NoteTaker):
         def load(index: int) -> Loaded | str:
             """Decode and resize an image, or say what is wrong with it where such are skipped."""
             try:
-                pixels = self._pixels(index)
+                pixels, size = self._read(index, least)
                 if place is not None:
-                    return self._placed(place, pixels, index)
+                    return self._placed(place, pixels, size, index)
             except ValueError as error:
                 if not self._skip_failures:
                     raise
                 return str(error)
-            height, width = pixels.shape[1:3]
-            return crop_as_rgb(resize(pixels, image_size, interpolation), window), (height, width), None
+            return crop_as_rgb(resize(pixels, image_size, interpolation), window), size, None
 
         if self._wants_decoding():
             loaded = map_ahead(load, indices, max(batch_size, n_threads), n_threads)
@@ -387,13 +392,12 @@ class Images(NoteTaker):
                 if batch:
                     yield _collate(batch)
 
-    def _placed(self, place: Placer, pixels: torch.Tensor, index: int) -> Loaded:
-        height, width = pixels.shape[1:3]
+    def _placed(self, place: Placer, pixels: torch.Tensor, size: Size, index: int) -> Loaded:
         try:
-            placed, placement = place(pixels)
+            placed, placement = place(pixels, size)
         except ValueError as error:
             raise ValueError(f"{self.describe(index)} {error}") from error
-        return placed, (height, width), placement
+        return placed, size, placement
 
     def _without_failures(
         self, indices: Sequence[int], loaded: Iterable[Loaded | str]
@@ -441,15 +445,21 @@ class Images(NoteTaker):
 
     def _pixels(self, index: int) -> torch.Tensor:
         """Return one image as (1, height, width, 1 or 3), uint8 or float32."""
+        return self._read(index, None)[0]
+
+    def _read(self, index: int, least: Least | None) -> tuple[torch.Tensor, Size]:
+        """Return the pixels of an image, and height and width of the photo, which may have more of them."""
         name = self.describe(index)
         photo = self._photo(index, name)
         if is_array(photo):
-            return self._stack_pixels(photo[None], [index])
-        raster = decode(photo, name)
-        if raster.lost is not None:
-            self.notes.lost = self.notes.lost or f"{name}: {raster.lost}"
-        pixels = self._scaled(raster, name)[None]
-        return pixels if pixels.ndim == 4 else pixels[..., None]
+            pixels, size = self._stack_pixels(photo[None], [index]), None
+        else:
+            raster = decode(photo, name, least)
+            if raster.lost is not None:
+                self.notes.lost = self.notes.lost or f"{name}: {raster.lost}"
+            pixels, size = self._scaled(raster, name)[None], raster.size
+        height, width = pixels.shape[1:3]
+        return (pixels if pixels.ndim == 4 else pixels[..., None]), size or (height, width)
 
     def _stack_pixels(self, stack: Any, indices: Sequence[int]) -> torch.Tensor:
         """Convert to (n, height, width, 1 or 3), uint8 or float32, copying only where it must."""
@@ -475,8 +485,10 @@ class Images(NoteTaker):
         self.notes.range_seen.add(shares, beyond, n_images)
         if raster.values.dtype.kind == "u" and raster.values.dtype.itemsize > 1:
             self.notes.deep.setdefault(raster.full_scale is not None, name)
-        # torch takes no negative strides or foreign byte order, and warns of read-only memory.
-        return torch.from_numpy(np.require(shares, requirements=["C", "W"]))
+        # torch takes no negative strides or foreign byte order, and warns of read-only memory. NumPy leaves
+        # a negative stride along an axis of length one.
+        own = shares.copy() if min(shares.strides, default=0) < 0 else shares
+        return torch.from_numpy(np.require(own, requirements=["C", "W"]))
 
 
 def _collate(loaded: Sequence[tuple[int, Loaded]]) -> ImageBatch:

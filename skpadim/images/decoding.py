@@ -6,8 +6,8 @@ the caller gets one ValueError that names it: on broken files decoders raise alm
 than an image is worth is refused before it is decoded: named pipes, which hang; decompression bombs;
 PostScript, which is a program.
 
-Pillow's `Image.draft`, which decodes a JPEG faster at a fraction of its size, is not used: it is another
-low-pass filter than every other image gets, so scores would depend on the file format.
+By choice, Pillow's `Image.draft` decodes a JPEG faster at a fraction of its size. It is another low-pass
+filter than every other image gets, so that scores then depend on the file format, a little.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO, TypeAlias
 
@@ -25,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..base.locks import ForkSafeLock
 from . import formats
 from .arrays import Size
-from .pillow import refuse_what_costs_too_much, upright_image
+from .pillow import Least, refuse_what_costs_too_much, upright_image
 from .scales import LARGEST_UINT16, Raster, full_scale_of
 
 Path: TypeAlias = str | os.PathLike[str]
@@ -35,7 +36,7 @@ Path: TypeAlias = str | os.PathLike[str]
 _IMAGE_OBJECT_LOCK = ForkSafeLock()
 
 
-def decode(image: Path | Image.Image, name: str) -> Raster:
+def decode(image: Path | Image.Image, name: str, least: Least | None = None) -> Raster:
     """Return the pixels of a file or an image object, at its own size.
 
     Parameters
@@ -44,6 +45,8 @@ def decode(image: Path | Image.Image, name: str) -> Raster:
         An image object is not changed, but for its pixels being loaded.
     name : str
         What to call the image in a message.
+    least : callable, optional
+        From height and width of a JPEG's photo to those that will do: see `pillow.upright_image`.
 
     Returns
     -------
@@ -74,8 +77,9 @@ def decode(image: Path | Image.Image, name: str) -> Raster:
             raster = formats.read(file)
             if raster is not None:
                 return raster
-            with upright_image(file) as upright:
-                return _as_raster(upright)
+            size = None if least is None or not formats.is_jpeg(file) else formats.size_in_header(file)
+            with upright_image(file, None if size is None else least) as upright:
+                return replace(_as_raster(upright), size=size)
 
 
 def upright_size(image: Path | Image.Image, name: str) -> Size:

@@ -15,7 +15,14 @@ from PIL import Image, UnidentifiedImageError
 from . import dicom, tiff
 from .arrays import Size, check_dtype, check_shape
 from .extras import formats_installed, lost_without_formats
-from .pillow import ON_THE_SIDE, high_bytes, refuse_many_pixels, refuse_what_costs_too_much, upright_image
+from .pillow import (
+    EXIF_ORIENTATION,
+    high_bytes,
+    refuse_many_pixels,
+    refuse_what_costs_too_much,
+    size_upright,
+    upright_image,
+)
 from .scales import LARGEST_UINT16, Range, Raster, range_of_bits
 
 Reader = Callable[[BinaryIO], Raster | None]
@@ -25,7 +32,6 @@ _PNG_GREY = 0
 _JPEG = b"\xff\xd8\xff"
 _JP2, _J2K = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 _PNG_WORDS = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
-_EXIF_ORIENTATION = 274
 
 
 def read(file: BinaryIO) -> Raster | None:
@@ -78,10 +84,7 @@ def size_in_header(file: BinaryIO) -> Size | None:
         refuse_what_costs_too_much(image)
         if image.format == "PNG" and _png_tells_late(file):
             return None
-        # Pillow's own way with a PNG decodes it first, as an orientation may follow the pixels.
-        width, height = image.size
-        turned = Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1) in ON_THE_SIDE
-        return (width, height) if turned else (height, width)
+        return size_upright(image)
 
 
 def _png_tells_late(file: BinaryIO) -> bool:
@@ -95,6 +98,12 @@ def _png_tells_late(file: BinaryIO) -> bool:
         seen_pixels = seen_pixels or kind == b"IDAT"
         file.seek(length + 4, 1)
     return False
+
+
+def is_jpeg(file: BinaryIO) -> bool:
+    """Return whether a file is a JPEG, the only format that is decoded faster to fewer pixels."""
+    file.seek(0)
+    return file.read(len(_JPEG)) == _JPEG
 
 
 def lossy_kind(file: BinaryIO) -> str | None:
@@ -173,7 +182,7 @@ def _decode_upright(file: BinaryIO, decode: Callable[[bytes], np.ndarray]) -> np
     file.seek(0)
     with Image.open(file) as image:
         refuse_what_costs_too_much(image)
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        orientation = image.getexif().get(EXIF_ORIENTATION, 1)
     file.seek(0)
     return tiff.turn_upright(decode(file.read()), orientation)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from .arrays import Size
 from .scales import Raster
+
+#: From height and width of a photo to those that it must have, at least, when it is decoded.
+Least: TypeAlias = Callable[[Size], Size]
 
 #: Orientations, of EXIF and of TIFF, by which rows are columns.
 ON_THE_SIDE = (5, 6, 7, 8)
+#: Its tag in EXIF.
+EXIF_ORIENTATION = 274
 
 
 def refuse_many_pixels(width: int, height: int) -> None:
@@ -40,13 +46,38 @@ def refuse_what_costs_too_much(image: Image.Image) -> None:
 
 
 @contextmanager
-def upright_image(file: BinaryIO) -> Iterator[Image.Image]:
-    """Open an image file with Pillow, turned upright by its EXIF orientation."""
+def upright_image(file: BinaryIO, least: Least | None = None) -> Iterator[Image.Image]:
+    """Open an image file with Pillow, turned upright by its EXIF orientation.
+
+    Parameters
+    ----------
+    file : binary file
+    least : callable, optional
+        A JPEG is decoded to the half, quarter or eighth of its sides that is not less than this.
+
+    Yields
+    ------
+    PIL.Image.Image
+    """
     file.seek(0)
     with Image.open(file) as image:
         refuse_what_costs_too_much(image)
+        if least is not None:
+            height, width = least(size_upright(image))
+            image.draft(image.mode, (height, width) if _is_on_the_side(image) else (width, height))
         ImageOps.exif_transpose(image, in_place=True)
         yield image
+
+
+def size_upright(image: Image.Image) -> Size:
+    """Return height and width of an image once it is upright; its pixels are not decoded."""
+    width, height = image.size
+    return (width, height) if _is_on_the_side(image) else (height, width)
+
+
+def _is_on_the_side(image: Image.Image) -> bool:
+    # Pillow's own way with a PNG decodes it first, as an orientation may follow the pixels.
+    return Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) in ON_THE_SIDE
 
 
 def high_bytes(file: BinaryIO, lost: str) -> Raster:

@@ -16,6 +16,10 @@ from .resizing import crop_as_rgb, resize
 #: Ways to bring a photo to another aspect: not to keep its own, to pad what it lacks, or to cut what is over.
 WAYS = ("stretch", "pad", "crop")
 
+#: Drafts have at least so many times the sides at which the network sees a photo: of these, the resize that
+#: follows makes what it makes of the whole, but for some grey levels.
+DRAFT = 2
+
 #: Rows and columns.
 Window: TypeAlias = tuple[slice, slice]
 
@@ -176,10 +180,12 @@ class Placer:
         self._way, self._canvas, self._seen = way, canvas, seen
         self._interpolation, self._mean = interpolation, mean
 
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, None]:
-        """Return what the network sees of a photo (1, h, w, 1 or 3): (1, height, width, 3), and no part."""
-        height, width = pixels.shape[1:3]
-        place = Place.of((height, width), self._canvas, self._seen, self._way)
+    def __call__(self, pixels: Tensor, size: Size) -> tuple[Tensor, None]:
+        """Return what the network sees of a photo (1, h, w, 1 or 3): (1, height, width, 3), and no part.
+
+        The photo is of this height and width, of which there may be fewer pixels.
+        """
+        place = Place.of(size, self._canvas, self._seen, self._way)
         shown = crop_as_rgb(resize(pixels, place.resized, self._interpolation), place.of_photo)
         if not place.is_padded:
             return shown, None

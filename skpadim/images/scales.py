@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.locks import ForkSafeLock
+from .arrays import Size
 
 Range: TypeAlias = tuple[float, float]
 ValueRange: TypeAlias = str | int | Range
@@ -48,6 +49,8 @@ class Raster:
         Whether `values` are multiplied by `alpha`.
     lost : str or None
         What the reader at hand had to leave out.
+    size : (int, int) or None
+        Height and width of the photo, where it was decoded to fewer pixels than it has.
     """
 
     values: np.ndarray
@@ -56,6 +59,7 @@ class Raster:
     alpha: np.ndarray | None = None
     premultiplied: bool = False
     lost: str | None = None
+    size: Size | None = None
 
 
 def check_value_range(value_range: Any) -> ValueRange:

@@ -50,7 +50,7 @@ def test_a_photo_that_is_not_moved_is_placed_as_without(way, size):
     photo = torch.from_numpy(np.random.default_rng(0).random((1, *size, 3), dtype=np.float32))
     shares = shares_of(size, 1.0, way)
     sampler = Sampler(1.0, (96, 96), (80, 96))
-    placed, _ = Placer(way, (96, 96), (80, 96), "bilinear", (0.5, 0.5, 0.5))(photo)
+    placed, _ = Placer(way, (96, 96), (80, 96), "bilinear", (0.5, 0.5, 0.5))(photo, tuple(photo.shape[1:3]))
     place = Place.of(size, (96, 96), (80, 96), way)
     outside = sampler.outside(Motion(), shares)
     assert torch.equal(outside, place.padding())

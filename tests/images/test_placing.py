@@ -73,7 +73,7 @@ def test_shares_are_places_that_nothing_rounds(size, way):
 def test_padding_equals_resizing_and_pasting_by_hand(dtype, interpolation, channels):
     photo = torch.from_numpy(draw(30, 90, channels))
     photo = photo if dtype == torch.uint8 else photo / 255
-    found, part = Placer("pad", CANVAS, (20, 37), interpolation, MEAN)(photo[None])
+    found, part = Placer("pad", CANVAS, (20, 37), interpolation, MEAN)(photo[None], (30, 90))
     resized = interpolate(photo.permute(2, 0, 1)[None], (12, 37), mode=interpolation, antialias=True)
     resized = resized if dtype == torch.uint8 else resized.clamp(0, 1)
     shares = torch.tensor(MEAN)
@@ -89,7 +89,7 @@ def test_padding_equals_resizing_and_pasting_by_hand(dtype, interpolation, chann
 def test_cropping_equals_resizing_and_cutting_by_hand(dtype):
     photo = torch.from_numpy(draw(30, 90, 3))
     photo = photo if dtype == torch.uint8 else photo / 255
-    found, _ = Placer("crop", CANVAS, (20, 31), "bilinear", MEAN)(photo[None])
+    found, _ = Placer("crop", CANVAS, (20, 31), "bilinear", MEAN)(photo[None], (30, 90))
     resized = interpolate(photo.permute(2, 0, 1)[None], (24, 72), mode="bilinear", antialias=True)
     resized = resized if dtype == torch.uint8 else resized.clamp(0, 1)
     assert torch.equal(found[0].permute(2, 0, 1), resized[0, :, 2:22, 17 + 3 : 17 + 34])
