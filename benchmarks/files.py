@@ -3,7 +3,7 @@
     python benchmarks/files.py --output docs/results/files.md
 
 Photos are drawn, and enlarged with noise, so that their files are as large as a camera's. torchvision and
-OpenCV decode by `PhotoLoader`, in the same threads; OpenCV, if it is installed, also to a fraction of the pixels.
+OpenCV decode by `PhotoLoader`, in the same threads; OpenCV, if it is installed, also to fewer pixels.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ def page(tables: dict[str, list[list[str]]], n_threads: int) -> str:
         "",
         f"Made by `{pages.command('files.py')}` on {pages.machine()}.",
         "",
-        f"The default detector at {SEEN} px, its network with {n_threads} threads, fitted on {N_TRAIN} photos "
-        f"read in the same way. JPEGs of quality {QUALITY}. Ratios are medians over turns, to the first row in "
-        "the same turn; differences of scores are to the first row, too.",
+        f"The default detector at {SEEN} px, its network with {n_threads} threads, fitted on {N_TRAIN} "
+        f"photos read in the same way. JPEGs of quality {QUALITY}. Ratios are medians over turns, to the first "
+        "row in the same turn; differences of scores are to the first row, too.",
     ]
     for name, rows in tables.items():
         lines += ["", f"## {name}", "", *pages.table(head, rows)]
