@@ -319,7 +319,7 @@ def test_files_keep_it(tmp_path):
     joblib.dump(detector, file)
     file.seek(0)
     for loaded in (joblib.load(file), skops.loads(skops.dumps(detector), trusted=TRUSTED_TYPES)):
-        assert loaded.resize == "pad"
+        assert loaded.resize == loaded.pipeline_["features"].resize_ == "pad"
         assert_array_equal(loaded.score_samples(new), scores)
         assert_array_equal(loaded.anomaly_map(new, original_size=True), maps)
 
@@ -331,8 +331,10 @@ def test_files_of_before_stretch_and_paint_what_they_ignore():
     new = draw(3, 32, 64, seed=1)
     features, old = detector.pipeline_["features"], CNNFeatureTransformer.__new__(CNNFeatureTransformer)
     state = features.__getstate__()
-    old.__setstate__({name: value for name, value in state.items() if name not in ("resize", "painted_")})
-    assert old.resize == "stretch"
+    for name in ("resize", "resize_", "painted_"):
+        del state[name]
+    old.__setstate__(state)
+    assert old.resize == old.resize_ == "stretch"
     for one, other in zip(old.transform(new).levels, features.transform(new).levels, strict=True):
         assert_array_equal(one, other)
 
