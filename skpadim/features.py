@@ -162,6 +162,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         Channels, height and width of every layer's output.
     pooling_ : tuple of int, or None
         How many of a layer's patches, along each side, are averaged to one, per layer; None: none are.
+    resize_, decoding_ : str
+        What becomes of images of another aspect, and how JPEG files are decoded.
     resized_size_, input_size_ : (int, int)
         Height and width in pixels, ``image_size`` and after ``crop_size``; the network sees the latter.
 
@@ -206,6 +208,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     painted_: NDArray[np.bool_] | None = None
     aligner_: PartAligner | None = None
     pooling_: tuple[int, ...] | None = None
+    resize_: str = "stretch"
+    decoding_: str = "exact"
     _rebuilt = ("_extractor", "_view")
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
@@ -287,6 +291,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         check_engine(self.engine, self.device, self.precision)
         self.resized_size_, self.input_size_ = self._check_sizes()
+        self.resize_, self.decoding_ = self.resize, self.decoding
         seed = draw_seed(self.random_state)
         self._identity = self._check_identity(seed)
         build = functools.partial(self._build, seed)
@@ -326,8 +331,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         -------
         self
         """
-        aligner = fit_aligner(self.align, X, self.resize, self.resized_size_)
-        if self.resize != "pad" or X is None:
+        aligner = fit_aligner(self.align, X, self.resize_, self.resized_size_)
+        if self.resize_ != "pad" or X is None:
             return self._take_places(aligner, [])
         images = X if isinstance(X, Images) else X.first(_N_SIZED)
         return self._take_places(aligner, images.sizes(images.spread(_N_SIZED)))
@@ -351,7 +356,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.aligner_ = aligner
         self.__dict__.pop("_view", None)
         # Of moved photos it is what they are moved to that the mask lies on.
-        way = self.resize if aligner is None else "stretch"
+        way = self.resize_ if aligner is None else "stretch"
         where = (self.resized_size_, self.input_size_, way)
         given = None if self.ignore is None else ignored_window(self.ignore, *where)
         self.ignored_, self.painted_ = uncounted(self._at_sight(), given, sizes)
@@ -364,7 +369,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             sizes = (self.resized_size_, self.input_size_, patches)
             if self.aligner_ is None:
                 mean, _, interpolation = self.normalisation_
-                self._view: PhotoView | AlignedView = PhotoView(self.resize, *sizes, interpolation, mean)
+                self._view: PhotoView | AlignedView = PhotoView(self.resize_, *sizes, interpolation, mean)
             else:
                 self._view = AlignedView(self.aligner_, *sizes)
         return self._view
@@ -488,7 +493,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
             only,
             self.normalisation_[2],
             view.place,
-            view.least if self.decoding == "draft" else None,
+            view.least if self.decoding_ == "draft" else None,
         ):
             yield replace(batch, pixels=self._painted(batch.pixels), shown=view.shown(batch.original_sizes))
 
@@ -675,10 +680,10 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         )
         if self.aligner_ is not None:
             kind = (*kind, *self.aligner_.identity())
-        if self.resize != "stretch":
-            kind = (*kind, self.resize)
-        if self.decoding != "exact":
-            kind = (*kind, self.decoding)
+        if self.resize_ != "stretch":
+            kind = (*kind, self.resize_)
+        if self.decoding_ != "exact":
+            kind = (*kind, self.decoding_)
         try:
             return FeatureStore(self.memory, digest(identity, painted, *kind))
         except ValueError as error:

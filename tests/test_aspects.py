@@ -319,7 +319,7 @@ def test_files_keep_it(tmp_path):
     joblib.dump(detector, file)
     file.seek(0)
     for loaded in (joblib.load(file), skops.loads(skops.dumps(detector), trusted=TRUSTED_TYPES)):
-        assert loaded.resize == "pad"
+        assert loaded.resize == loaded.pipeline_["features"].resize_ == "pad"
         assert_array_equal(loaded.score_samples(new), scores)
         assert_array_equal(loaded.anomaly_map(new, original_size=True), maps)
 
@@ -331,8 +331,10 @@ def test_files_of_before_stretch_and_paint_what_they_ignore():
     new = draw(3, 32, 64, seed=1)
     features, old = detector.pipeline_["features"], CNNFeatureTransformer.__new__(CNNFeatureTransformer)
     state = features.__getstate__()
-    old.__setstate__({name: value for name, value in state.items() if name not in ("resize", "painted_")})
-    assert old.resize == "stretch"
+    for name in ("resize", "resize_", "painted_"):
+        del state[name]
+    old.__setstate__(state)
+    assert old.resize == old.resize_ == "stretch"
     for one, other in zip(old.transform(new).levels, features.transform(new).levels, strict=True):
         assert_array_equal(one, other)
 
@@ -401,3 +403,17 @@ def test_a_gaussian_that_hides_nothing_is_as_without_to_the_bit():
     distances = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
     nothing = torch.zeros(3, 6, 6, dtype=torch.bool)
     assert torch.equal(gaussian.maps(distances, nothing), gaussian.maps(distances))
+
+
+def test_what_another_photo_hides_changes_nothing_where_pixels_are_ignored():
+    """The mask covers a part of some patches: their other pixels count, whatever else is in the batch."""
+    mask = np.zeros((64, 64), bool)
+    mask[:10, :21] = True
+    gaussian = small(ignore=mask, false_alarm_rate=0.2).fit(draw(12, 64, 64)).pipeline_["gaussian"]
+    distances = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0)) + 1
+    hidden = torch.zeros(2, 16, 16, dtype=torch.bool)
+    hidden[0, :4] = True
+    alone, beside = gaussian.maps(distances[1:]), gaussian.maps(distances, hidden)
+    assert_allclose(beside[1], alone[0], rtol=1e-5)
+    assert (beside[1].numpy()[mask] == 0).all() and (beside[1].numpy()[~mask] > 0).all()
+    assert (beside[0, :16] == 0).all()

@@ -153,3 +153,10 @@ def test_a_single_photo_of_negative_stride(photos):
         assert np.array_equal(
             batch.pixels.permute(0, 2, 3, 1).numpy()[..., 0], view.reshape(1, 128, 128, -1)[..., 0]
         )
+
+
+def test_what_was_fitted_goes_on_decoding_so(tmp_path, photos):
+    paths = files(photos.X_train, tmp_path)
+    detector = small(decoding="draft").fit(paths)
+    expected = detector.score_samples(paths)
+    np.testing.assert_array_equal(detector.set_params(decoding="exact").score_samples(paths), expected)

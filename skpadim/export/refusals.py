@@ -33,7 +33,7 @@ def refuse_what_files_cannot(detector: Any) -> None:
             f"align={detector.align!r} cannot be exported: a file takes photos as they lie. Bring parts to "
             "their place beforehand, by PartAligner.transform, and fit with align=None."
         )
-    if detector.resize != "stretch":
+    if detector.pipeline_.named_steps["features"].resize_ != "stretch":
         raise ValueError(
             f"resize={detector.resize!r} cannot be exported: a file stretches photos to image_size. Pass an "
             "image_size of the aspect of the photos, or pad or crop these beforehand, and fit with "

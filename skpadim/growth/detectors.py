@@ -252,7 +252,7 @@ class GrowingDetector(GrowingEstimator):
         if not keep:
             growth.patches = None
         # A mask on what photos are moved to has the aspect of that.
-        if self.ignore is not None and (features.aligner_ is None or features.resize == "stretch"):
+        if self.ignore is not None and (features.aligner_ is None or features.resize_ == "stretch"):
             warn_of_aspect(self.ignore, self.photo_statistics_)
         gaussian.calibrate(calibration)
         self.loo_indices_ = gaussian.loo_indices_

@@ -41,9 +41,9 @@ def identity(steps: Steps) -> Identity:
         # What the user sets comes before what follows from it, so that a message names the cause.
         "random_state": f"seed {features.random_state}",
         "image_size": repr(sizes[0]),
-        "resize": repr(features.resize),
+        "resize": repr(features.resize_),
         "crop_size": repr(sizes[1]),
-        "decoding": repr(features.decoding),
+        "decoding": repr(features.decoding_),
         "patch_stride": repr(features.pooling_),
         "value_range": repr(features.value_range),
         "align": "None" if aligner is None else f"a template {_short(*aligner.identity())}",
