@@ -120,7 +120,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         which saves memory where photos are large, and dilutes small defects. See
         :class:`CNNFeatureTransformer`. None: the layers' own patches.
     batch_size : int, default=32
-        Images that are decoded and learned from at a time, at most: fewer where they have more than 33
+        Images that are decoded and learned from at a time, at most: fewer where they have more than 17
         megapixels together. Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: as many as torch has, from 2 to 8. -1:
@@ -342,7 +342,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         >>> from skpadim import PaDiMDetector
         >>> need = PaDiMDetector(image_size=2048, weights=None, device="cpu").memory_need(200)
         >>> f"{need.fit / 1e9:.1f} GB, {need.score / 1e9:.1f} GB"
-        '5.0 GB, 1.8 GB'
+        '5.0 GB, 1.5 GB'
         """
         self._validate_params()
         steps = self._make_steps()

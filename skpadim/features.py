@@ -113,7 +113,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         of whole patches, at most so wide. Statistics, files and the time of scoring shrink by the number of
         patches; defects of less than a cell are diluted. None: the layers' own patches.
     batch_size : int, default=32
-        Images that are decoded at a time, at most: fewer where they have more than 33 megapixels together.
+        Images that are decoded at a time, at most: fewer where they have more than 17 megapixels together.
         Results depend on it to float32 rounding only.
     n_decoders : int or None, default=None
         Threads that decode image files while the network runs. None: as many as torch has, from 2 to 8. -1:

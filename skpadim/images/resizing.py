@@ -8,7 +8,7 @@ from .arrays import Size
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 # Images of a batch have at most so many pixels together, or it is one image.
-_PIXELS_AT_A_TIME = 2**25
+_PIXELS_AT_A_TIME = 2**24
 
 
 def centre_window(image_size: Size, crop_size: Size) -> tuple[slice, slice]:
@@ -34,7 +34,7 @@ def images_at_a_time(batch_size: int, size: Size) -> int:
     Examples
     --------
     >>> [images_at_a_time(32, (side, side)) for side in (224, 1024, 2048, 4096)]
-    [32, 32, 8, 2]
+    [32, 16, 4, 1]
     """
     height, width = size
     return max(1, min(batch_size, _PIXELS_AT_A_TIME // (height * width)))
