@@ -155,9 +155,9 @@ def page(tables: dict[str, list[list[str]]], n_threads: int) -> str:
         "",
         f"Made by `{pages.command('files.py')}` on {pages.machine()}.",
         "",
-        f"The default detector at {SEEN} px, its network with {n_threads} threads, fitted on {N_TRAIN} "
-        f"photos that were read in the same way. JPEGs of quality {QUALITY}. Ratios are medians over turns, to "
-        "the first row in the same turn; scores are compared with the first row's, too.",
+        f"The default detector at {SEEN} px, its network with {n_threads} threads, "
+        f"fitted on {N_TRAIN} photos that were read in the same way. JPEGs of quality {QUALITY}. Ratios are "
+        "medians over turns, to the first row in the same turn; scores are compared with the first row's.",
     ]
     for name, rows in tables.items():
         lines += ["", f"## {name}", "", *pages.table(head, rows)]
