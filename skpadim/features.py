@@ -372,6 +372,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         images = self.fit(X).images(X)
         pyramid = self.transform(images)
+        images.warn_of_astray()
         images.warn_of_range()
         return pyramid
 
@@ -516,14 +517,19 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         FeatureBatch
             None is empty; images that are skipped are in none.
         """
-        batches, view = self._batches_of_features(X, channels, measure, start), self._aligned_view()
-        for batch in batches:
-            yield batch if view is None else batch._replace(aligned=view.batch(batch.placements))
+        images, view = self.images(X), self._aligned_view()
+        for batch in self._batches_of_features(images, channels, measure, start):
+            if view is None:
+                yield batch
+                continue
+            aligned = view.batch(batch.placements)
+            view.note_astray(images, batch.indices, aligned.fits)
+            yield batch._replace(aligned=aligned)
 
     def _batches_of_features(
-        self, X: Any, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
+        self, images: Images, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
     ) -> Iterator[FeatureBatch]:
-        images, store = self.images(X), self._store()
+        store = self._store()
         if store is None:
             batches = self.batches(images, only=range(start, len(images)))
             yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)

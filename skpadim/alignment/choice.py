@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ..images.collection import Images
+from ..images.scales import check_value_range
 from .aligner import PartAligner
 from .motion import extent
 
@@ -57,13 +58,24 @@ def fit_aligner(align: str | PartAligner | FrozenEstimator | None, images: Any) 
             "fit a PartAligner on some photos and pass align=FrozenEstimator(aligner)."
         )
     if align == "auto":
-        with warnings.catch_warnings():
-            # What it is there to tell is nothing to warn of.
-            warnings.filterwarnings("ignore", "The middle good photo agrees", UserWarning)
-            aligner = PartAligner().fit(images)
-        return aligner if want_alignment(aligner) else None
+        return _fitted_if_wanted(images)
     unfitted = clone(align) if isinstance(align, PartAligner) else PartAligner(align)
+    # A fit inside another leaves this out, as scikit-learn has it; but nobody has looked at an aligner yet.
+    unfitted._validate_params()
+    check_value_range(unfitted.value_range)
     return unfitted.fit(images)
+
+
+def _fitted_if_wanted(images: Images) -> PartAligner | None:
+    """Return an aligner as far as good photos want it; only then what it warns of is of interest."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        aligner = PartAligner().fit(images)
+    if not want_alignment(aligner):
+        return None
+    for warning in told:
+        warnings.warn(warning.message, warning.category, stacklevel=3)
+    return aligner
 
 
 def _thawed(align: FrozenEstimator) -> PartAligner:
@@ -71,7 +83,11 @@ def _thawed(align: FrozenEstimator) -> PartAligner:
         raise TypeError(
             f"align holds a frozen {type(align.estimator).__name__}, expected a PartAligner that was fitted."
         )
-    check_is_fitted(align.estimator)
+    check_is_fitted(
+        align.estimator,
+        msg="align holds a frozen %(name)s that was never fitted. Fit it on good photos before, or pass it "
+        "without FrozenEstimator: then the fit does.",
+    )
     aligner: PartAligner = align.estimator
     return aligner
 

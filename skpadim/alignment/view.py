@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..images.arrays import Size
+from ..images.collection import Images
 from .aligner import PartAligner
 from .frames import AlignedFrame
 from .hidden import hidden_patches, rarely_seen
@@ -72,6 +73,13 @@ class AlignedView:
             [AlignedFrame(self._resized, self._seen, self._aligner.aspect_, motion) for motion in motions],
             np.array([placement.fit for placement in placements]),
         )
+
+    def note_astray(self, images: Images, indices: Sequence[int], fits: NDArray[np.float64]) -> None:
+        """Note the photos in which the part was not found."""
+        least = self._aligner.least_fit_
+        for index, fit in zip(indices, fits.tolist(), strict=True):
+            if fit < least:
+                images.notes.add_astray(f"{images.describe(index)} fits by {fit:.2f} (found: {least:.2f})")
 
     def rarely_seen(self) -> NDArray[np.bool_]:
         """Return the pixels that the network sees of too few good photos to learn them."""

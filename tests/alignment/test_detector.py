@@ -12,11 +12,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 
-from skpadim import PaDiMDetector, PartAligner, PatchGaussian, merge
+from skpadim import CNNFeatureTransformer, PaDiMDetector, PartAligner, PatchGaussian, merge
 from skpadim.datasets import make_inspection_images
 from skpadim.export.refusals import refuse_what_files_cannot
 from skpadim.persistence import TRUSTED_TYPES
-from tests.alignment.shapes import parts, textures
+from tests.alignment.shapes import part, parts, textures
 from tests.small import small
 
 
@@ -204,6 +204,36 @@ def test_parts_of_other_templates_are_not_merged(photos):
     parts_of_it = [small(image_size=96, align="rigid").partial_fit(X) for X in np.split(photos.X_train, 2)]
     with pytest.raises(ValueError, match="another align"):
         merge(parts_of_it)
+
+
+@pytest.mark.parametrize("way", ["here", "two jobs", "an iterator", "features alone"])
+def test_a_template_of_parts_that_were_turned_is_told(way):
+    X, _ = parts(20, max_angle=8, max_shift=5)
+    turned = PartAligner(max_angle=20).fit(np.rot90(X, axes=(1, 2)))
+    frozen = {"image_size": 96, "align": FrozenEstimator(turned)}
+    learner = small(**frozen, n_jobs=2 if way == "two jobs" else None)
+    if way == "features alone":
+        learner = CNNFeatureTransformer("resnet18", layers=("layer1",), weights=None, **frozen)
+    count = "of 20 images in X, the first: X.0. fits by 0.* fit the PartAligner on photos like these"
+    with pytest.warns(UserWarning, match=f"align: the part was not found in 20 {count}"):
+        if way == "features alone":
+            learner.fit_transform(X)
+        else:
+            learner.fit(iter(X) if way == "an iterator" else X)
+    if way == "here":
+        assert all("fit" in check.outside for check in learner.check(X[:3]))
+
+
+def test_of_two_parts_a_photo_says_that_it_is_no_photo_of_one():
+    def photo(seed, shift, angle):
+        return part(96, angle=angle, shift=shift, scale=0.45, seed=seed)
+
+    moves = np.random.default_rng(3).uniform(-1, 1, (30, 3)) * [10, 6, 14]
+    fitted = small(image_size=96, align="rigid").fit([photo(i, m[1:], m[0]) for i, m in enumerate(moves)])
+    both = np.maximum(photo(90, (-20, -14), 5), photo(91, (20, 14), -5))
+    (check,) = fitted.check([both])
+    assert "fit" in check.outside
+    assert fitted.predict([both]) == [-1]
 
 
 def test_photos_that_come_once_are_no_template(photos):
