@@ -189,6 +189,32 @@ def test_one_template_serves_all_parts_of_a_fit(photos):
     assert_allclose(maps, whole.anomaly_map(photos.X_test), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("way", ["one fit", "two jobs", "merged", "recalled"])
+def test_groups_are_left_out_of_what_is_aligned(way, photos, tmp_path):
+    X, groups = photos.X_train, np.arange(40) // 8
+    common = {"image_size": 96, "align": FrozenEstimator(PartAligner(max_angle=20).fit(X))}
+    if way == "merged":
+        days = [groups < 2, groups >= 2]
+        fitted = merge([small(**common).partial_fit(X[day], groups=groups[day]) for day in days])
+    else:
+        how = {"two jobs": {"n_jobs": 2, "batch_size": 4}, "recalled": {"memory": str(tmp_path)}}
+        if way == "recalled":
+            small(**common, memory=str(tmp_path)).fit(X)
+        with joblib.parallel_config("threading"):
+            fitted = small(**common, **how.get(way, {})).fit(X, groups=groups)
+    expected = np.empty(40)
+    for group in range(5):
+        others = small(**common).fit(X[groups != group])
+        expected[groups == group] = -others.score_samples(X[groups == group])
+        features = others.pipeline_.named_steps["features"]
+        assert_array_equal(features.ignored_, fitted.pipeline_.named_steps["features"].ignored_)
+    hidden = np.isnan(fitted.anomaly_map(X, original_size=True)[0]).any()
+    assert hidden, "some of a photo lies beyond the template"
+    assert_allclose(fitted.loo_scores_[np.argsort(fitted.loo_indices_)], expected, rtol=1e-4)
+    alone = small(**common).fit(X).loo_scores_
+    assert np.abs(alone - expected).max() > 1e-3 * expected.max()
+
+
 def test_what_grows_goes_on_by_its_first_template(photos):
     X = photos.X_train
     growing = small(image_size=96, align=PartAligner(max_angle=20)).partial_fit(X[:20]).partial_fit(X[20:])
