@@ -17,9 +17,12 @@ from skpadim.datasets import make_inspection_images
 
 photos = make_inspection_images(60, 40, 40, image_size=160, max_angle=30, max_shift=12)
 
-# %% The template ------------ The mean of the photos as they lie is a blur. Aligned, it is a part. The
-# template is made of edges; the corners are dark where no photo shows anything.
-aligner = PartAligner(image_size=160).fit(photos.X_train)
+# %%
+# The template
+# ------------
+# The mean of the photos as they lie is a blur. Aligned, it is a part. The template is made of edges; its
+# corners are dark where no photo shows anything.
+aligner = PartAligner(max_angle=35, image_size=160).fit(photos.X_train)
 pictures = {
     "mean of photos": photos.X_train.mean(0) / 255,
     "mean of aligned photos": aligner.transform(photos.X_train).mean(0) / 255,
@@ -43,13 +46,15 @@ for ax in axes.flat:
 # %%
 # What it is worth
 # ----------------
-# The image ROC AUC as they lie, and aligned.
-for align in (None, "auto"):
+# The image ROC AUC as they lie, aligned as good photos tell, and by what is known of the angles. Where any is
+# allowed, a flange that looks nearly the same upside down comes out so half of the time.
+for align in (None, "auto", PartAligner(max_angle=35)):
     detector = PaDiMDetector(image_size=160, align=align).fit(photos.X_train)
     auc = roc_auc_score(photos.y_test == -1, -detector.score_samples(photos.X_test))
     print(f"align={align!r}: {auc:.3f}")
 
-# %% Maps and marks are those of the photos as they are. Hatched is what was not looked at: it lies beyond the
+# %%
+# Maps and marks are those of the photos as they are. Hatched is what was not looked at: it lies beyond the
 # template.
 names = [defect.replace("_", " ") for defect in photos.defects_test[39:44]]
 AnomalyMapDisplay.from_estimator(detector, photos.X_test[39:44], y=names, masks=photos.masks_test[39:44])

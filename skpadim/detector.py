@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -41,7 +42,7 @@ from .images.inputs import describe_image_input
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request
 from .judging import Judge
-from .needs import MemoryNeed, check_room, fit_bytes, score_bytes
+from .needs import MemoryNeed, Plan, check_room, fit_bytes, score_bytes
 from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
@@ -304,9 +305,10 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         steps = self._make_steps()
         images = self._given(steps, X, y, min_images=3)
         seed = draw_seed(steps.gaussian.random_state)
-        label(images, groups).refuse_unfit(self.n_calibration, seed)
+        labels = label(images, groups)
+        labels.refuse_unfit(self.n_calibration, seed)
         self._fit_network(steps, images)
-        self._check_room(steps, images)
+        self._check_room(steps, images, largest_group=labels.largest())
         growth = new_growth(steps)
         checkpoints = see(self, steps, growth, images, X)
         drop_carried(self)
@@ -320,7 +322,11 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         """Say how much memory a fit takes at its peak, and scoring then, before there is any photo.
 
         The network is built, and photos as they are decoded are not counted. ``fit`` itself refuses where
-        what it needs is not there.
+        what it needs is not there; it knows groups, too, which add little, unless one has hundreds of photos.
+
+        With ``n_jobs`` above 1 it is what this process takes to merge what the jobs send. Each of them is a
+        process beside it, here or elsewhere, that takes about what a fit by one job does, and imports and the
+        network once more.
 
         Parameters
         ----------
@@ -348,7 +354,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         steps = self._make_steps()
         steps.features.build()
         self._draw_channels(steps)
-        plan = steps.features.plan(steps.kept(), n_images, self.n_calibration)
+        plan = self._plan(steps, n_images)
         return MemoryNeed(fit_bytes(plan), score_bytes(plan))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -605,18 +611,29 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         return features, channels, gaussian
 
     def _check_room(
-        self, steps: Steps, images: Images | ArrivingImages, n_before: int = 0, n_spare: int | None = None
+        self,
+        steps: Steps,
+        images: Images | ArrivingImages,
+        n_before: int = 0,
+        n_spare: int | None = None,
+        *,
+        largest_group: int = 1,
     ) -> None:
         """Refuse a fit, before the first photo, for which there surely is too little memory."""
         n_images = n_before + (len(images) if isinstance(images, Images) else self.n_calibration)
         device = resolve_device(self.device)
+        plan = self._plan(steps, n_images, n_spare)
         check_room(
-            steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare),
+            replace(plan, largest_group=largest_group),
             available_bytes(device),
             steps.features.layer_names_,
             device=str(device),
             size_name="image_size" if self.crop_size is None else "crop_size",
         )
+
+    def _plan(self, steps: Steps, n_images: int, n_spare: int | None = None) -> Plan:
+        plan = steps.features.plan(steps.kept(), n_images, self.n_calibration, n_spare)
+        return replace(plan, n_jobs=self._n_jobs())
 
     def _images(self, X: Any) -> Images:
         return self._fitted_steps()[0].images(X, on_error=self.on_error)

@@ -418,6 +418,7 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         images = self.fit(X).images(X)
         pyramid = self.transform(images)
+        images.warn_of_astray()
         images.warn_of_range()
         return pyramid
 
@@ -566,14 +567,16 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         FeatureBatch
             None is empty; images that are skipped are in none.
         """
-        view = self._at_sight()
-        for batch in self._batches_of_features(X, channels, measure, start):
-            yield batch._replace(placed=view.batch(batch.placements, batch.original_sizes))
+        images, view = self.images(X), self._at_sight()
+        for batch in self._batches_of_features(images, channels, measure, start):
+            placed = view.batch(batch.placements, batch.original_sizes)
+            view.note_astray(images, placed, batch.indices)
+            yield batch._replace(placed=placed)
 
     def _batches_of_features(
-        self, X: Any, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
+        self, images: Images, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
     ) -> Iterator[FeatureBatch]:
-        images, store = self.images(X), self._store()
+        store = self._store()
         if store is None:
             batches = self.batches(images, only=range(start, len(images)))
             yield from computed_batches(batches, lambda batch: self.extract(batch, channels), measure=measure)

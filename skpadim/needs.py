@@ -12,11 +12,12 @@ from math import prod
 from typing import NamedTuple, Self
 
 from .images.resizing import images_at_a_time
-from .kernels.leave_one_out import BAND_BYTES, CHUNK_BYTES
+from .kernels.leave_one_out import BAND_BYTES, CHUNK_BYTES, GROUP_CHUNKS, GROUP_SHARE
 from .kernels.pooling import pooled_shapes, pooling
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import UNPACKED_PIXELS
 from .kernels.whitening import n_entries
+from .parallel.partition import part_size
 from .pyramid import CoarseToFine
 
 Shape = tuple[int, int, int]
@@ -30,6 +31,8 @@ _CALIBRATION = (200, 100, 50)
 _SURELY = 0.9
 # Rows of the calibration sample come in blocks, of which only what is used counts.
 _SAMPLE_BLOCK = 64
+# Moments of parts that jobs send, that are packed, unpacked and merged.
+_N_ON_THEIR_WAY = 5
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class Plan:
         Bytes of a feature: 4, or 8 where the network computes in float64.
     n_spare : int or None
         Photos that a growing detector keeps beside the calibration sample; None: it does not grow.
+    largest_group : int
+        Photos that are left out together, at most.
+    n_jobs : int
+        Jobs that share the photos out. More than one are processes of their own, which are not counted.
     """
 
     shapes: tuple[Shape, ...]
@@ -68,6 +75,8 @@ class Plan:
     at_a_time_bytes: int | None = None
     itemsize: int = 4
     n_spare: int | None = None
+    largest_group: int = 1
+    n_jobs: int = 1
 
     @property
     def n_together(self) -> int:
@@ -163,7 +172,9 @@ def fit_bytes(plan: Plan) -> int:
     factors are made, with moments, sample, whitening rows and leave-one-out distances, and what
     :func:`skpadim.kernels.leave_one_out.factor_and_leave_one_out` works with. When the scorer is laid out,
     the moments, of which its rows are half, are gone; not so of a detector that grows. A call of its
-    ``partial_fit`` takes as much beside what is carried already: it learns in a copy of that.
+    ``partial_fit`` takes as much beside what is carried already: it learns in a copy of that. With several
+    jobs, batches come in these, and here the moments of parts: one for every doubling of their number, and
+    five that are on their way into these (measured, for two jobs and for four).
 
     Examples
     --------
@@ -178,7 +189,18 @@ def fit_bytes(plan: Plan) -> int:
     sample = plan.itemsize * n_features * n_kept
     result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_kept * sizes.n_patches
     scorer = 0 if plan.n_spare is None else _unpacked_bytes(plan, sizes)
-    return moments + sample + max(_batch_bytes(plan), result + max(_working_bytes(sizes, n_kept), scorer))
+    learning = _batch_bytes(plan) if plan.n_jobs == 1 else moments * (_n_growths(plan) - 1)
+    return (
+        moments
+        + sample
+        + max(learning, result + max(_working_bytes(sizes, n_kept, plan.largest_group), scorer))
+    )
+
+
+def _n_growths(plan: Plan) -> int:
+    """Return how many growths are held where parts of a fit come from several jobs."""
+    n_parts = -(-plan.n_images // part_size(plan.n_images, plan.n_together))
+    return (n_parts - 1).bit_length() + _N_ON_THEIR_WAY
 
 
 def score_bytes(plan: Plan) -> int:
@@ -218,8 +240,18 @@ def _batch_bytes(plan: Plan) -> int:
     return at_once * 3 // 2 + plan.n_together * (2 * features + 2 * 3 * prod(plan.image_size))
 
 
-def _working_bytes(sizes: _Sizes, n_images: int) -> int:
+def _working_bytes(sizes: _Sizes, n_images: int, largest_group: int) -> int:
     """Return what making factors and leaving images out works with, beside arguments and results."""
+    alone = _working_bytes_alone(sizes, n_images)
+    if largest_group < 2:
+        return alone
+    per_photo = _DOUBLE * sum(sizes.own) * sizes.n_under_coarse
+    of_all = per_photo * sizes.n_nodes[0] * n_images
+    return max(alone, GROUP_CHUNKS * min(of_all, max(CHUNK_BYTES // GROUP_SHARE, per_photo * largest_group)))
+
+
+def _working_bytes_alone(sizes: _Sizes, n_images: int) -> int:
+    """Return it where no images are left out together."""
     n_channels = sum(sizes.own)
     per_coarse = _DOUBLE * n_channels * sizes.n_under_coarse
     n_coarse = max(1, min(sizes.n_nodes[0], BAND_BYTES // (per_coarse * n_channels)))

@@ -13,6 +13,7 @@ from torch import Tensor
 from .alignment.view import AlignedView
 from .coordinates import PhotoFrame, PlacedBatch
 from .images.arrays import Size
+from .images.collection import Images
 from .images.hidden import hidden_patches, rarely_seen
 from .images.placing import DRAFT, Place, Placer, Window
 
@@ -84,6 +85,9 @@ class PhotoView:
     def shown(self, sizes: Sequence[Size]) -> list[Window] | None:
         """Return the windows of what the network sees that show photos of some sizes; None if all do."""
         return [self._known(size)[0].of_seen for size in sizes] if self._way == "pad" else None
+
+    def note_astray(self, images: Images, batch: PlacedBatch, indices: Sequence[int]) -> None:
+        """Note nothing: no part was looked for."""
 
     def rarely_seen(self, sizes: Sequence[Size]) -> NDArray[np.bool_] | None:
         """Return the pixels that the network sees of too few of some good photos to learn them."""

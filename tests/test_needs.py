@@ -98,6 +98,36 @@ def test_need_of_growing_against_the_profiler(shapes, n_images):
     assert_allclose(fit_bytes(plan), _peak_bytes(profile), rtol=0.2)
 
 
+@pytest.mark.parametrize("n_rows", [4, 100])
+def test_need_of_groups_against_the_profiler(n_rows):
+    """Groups that are left out at once, few and many, take what is said."""
+    rng = np.random.default_rng(0)
+    X = FeaturePyramid([rng.normal(size=(200, *shape)).astype(np.float32) for shape in SHAPES])
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profile:
+        PatchGaussian(device="cpu").fit(X, groups=np.arange(200) // n_rows)
+    plan = Plan(SHAPES, X.image_size, 200, batch_size=1, largest_group=n_rows)
+    assert_allclose(fit_bytes(plan), _peak_bytes(profile), rtol=0.15)
+
+
+def test_large_groups_need_more():
+    plan = Plan(SHAPES, (224, 224), n_images=500)
+    assert fit_bytes(replace(plan, largest_group=20)) < fit_bytes(plan) + 5e7
+    # Twelve times the features of 500 photos, in float64, under a coarse node: of 4 x 4 patches.
+    more = fit_bytes(replace(plan, largest_group=500)) - fit_bytes(replace(plan, largest_group=1))
+    assert 0 < more <= 12 * 8 * 100 * 16 * 500
+
+
+def test_jobs_send_moments_that_wait_for_each_other():
+    def need(n_images, n_jobs):
+        return fit_bytes(Plan(SHAPES, (224, 224), n_images, n_calibration=3, batch_size=32, n_jobs=n_jobs))
+
+    moments = plain_moments(SHAPES)
+    assert need(512, 4) == need(512, 2) > need(512, 1)
+    # Sixteen parts double four times.
+    assert need(512, 2) - (need(32, 2)) == 4 * moments
+    assert 9 * moments < need(512, 2) < 9.1 * moments
+
+
 def test_growing_needs_more():
     plan = Plan(SHAPES, (224, 224), n_images=600)
     per_photo = 4 * sum(c * h * w for c, h, w in SHAPES)

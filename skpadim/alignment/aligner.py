@@ -27,6 +27,7 @@ from ..images.placing import WAYS, shares_of
 from ..images.resizing import centre_window
 from ..images.scales import ValueRange
 from .edges import edge_images, grey_on_canvas, make_levels, pyramid
+from .misfits import explain_disagreement, explain_misfits, least_fit
 from .motion import WHOLE, Motion, Shares
 from .registration import Placement, Registration
 from .sampling import Sampler
@@ -37,10 +38,7 @@ from .template import fits_of, learn_template
 _KEPT = (256, 256)
 _BATCH = 32
 _FEWEST = 3
-# A part is found that fits so much of what the middle good photo does, and of what the worst does.
-_OF_MIDDLE, _OF_WORST = 0.8, 0.9
-# Good photos that agree less with each other show no part that is found.
-_MISFIT = 0.6
+_N_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,9 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
     one sampling.
 
     In :class:`PaDiMDetector` it is the parameter ``align``, and what photos do not show counts for nothing
-    there. In front of a Pipeline of your own, pass the ``image_size`` of the network, so that photos are
-    resized once; what a photo does not show is that of the mean good photo.
+    there; ``image_size`` and ``value_range`` are those of the detector. In front of a Pipeline of your own,
+    pass the ``image_size`` of the network, so that photos are resized once; what a photo does not show is
+    that of the mean good photo.
 
     Parameters
     ----------
@@ -122,8 +121,8 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
     fits_ : ndarray of shape (n_photos,)
         Correlation of the edges of each of these photos with the template of all others.
     least_fit_ : float
-        A part that fits less was not found: 0.8 of the middle of `fits_`, or 0.9 of the least, whichever is
-        less.
+        A part that fits less was not found: 0.8 of the middle of `fits_`, or 0.9 of the least that is not
+        below half of the middle, whichever is less.
 
     References
     ----------
@@ -204,7 +203,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         Warns
         -----
         UserWarning
-            If good photos do not agree once they are aligned.
+            If good photos do not agree once they are aligned, or some agree far less than the others do.
         """
         rows, columns = check_size("image_size", self.image_size)
         images = (
@@ -212,21 +211,25 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
             if not isinstance(X, Images)
             else X
         )
-        pixels, sizes = self._sample(images)
+        pixels, sizes, indices = self._sample(images)
         aspects = [width / height for height, width in sizes]
         self.aspect_ = float(np.median(aspects)) if self.resize == "stretch" else columns / rows
         self.shares_ = np.array([self.shares_of(size) for size in sizes])
         finest = make_levels(self.aspect_)[-1]
         seen = zip(pixels, self.shares(), strict=True)
         grey = torch.cat([grey_on_canvas(one, finest, shares) for one, shares in seen])
-        if not edge_images(grey).flatten(1).any(dim=1).all():
-            raise ValueError("X holds photos of one colour, without an edge: a part is found by its edges.")
+        _refuse_blank(grey, [images.describe(index) for index in indices])
         template = learn_template(grey, self.aspect_, self._limits())
         self.grey_, self.edges_ = (plane[0, 0].numpy() for plane in (template.grey, template.edges))
         self.motions_ = np.array([(each.motion.turn, each.motion.shift) for each in template.placements])
         self.fits_ = fits_of(template.placements)
-        self.least_fit_ = min(_OF_MIDDLE * float(np.median(self.fits_)), _OF_WORST * float(self.fits_.min()))
-        self._warn_of_misfits()
+        self.least_fit_ = least_fit(self.fits_)
+        for reason in (
+            explain_disagreement(self.fits_),
+            explain_misfits(self.fits_, indices, images.describe),
+        ):
+            if reason is not None:
+                warnings.warn(reason, UserWarning, stacklevel=4)
         self._registration = self._build()
         self.photo_ = self._mean_photo(pixels)
         return self
@@ -347,31 +350,22 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
             *(() if self.resize == "stretch" else (self.resize,)),
         )
 
-    def _sample(self, images: Images) -> tuple[list[Tensor], list[Size]]:
-        """Return evenly spread photos (1, 3, h, w) that are small, and the sizes they came with."""
+    def _sample(self, images: Images) -> tuple[list[Tensor], list[Size], list[int]]:
+        """Return evenly spread photos (1, 3, h, w) that are small, the sizes they came with, and which."""
         chosen = images.spread(self.n_photos)
         pixels: list[Tensor] = []
         sizes: list[Size] = []
+        indices: list[int] = []
         for batch in images.batches(_BATCH, _KEPT, None, 1, only=chosen):
             pixels.extend(batch.pixels.split(1))
             sizes.extend(batch.original_sizes)
+            indices.extend(batch.indices)
         if len(pixels) < _FEWEST:
             raise ValueError(
                 f"Found {len(pixels)} image(s) that can be read among the {len(chosen)} that make a "
                 f"template, at least {_FEWEST} are needed."
             )
-        return pixels, sizes
-
-    def _warn_of_misfits(self) -> None:
-        middle = float(np.median(self.fits_))
-        if middle < _MISFIT:
-            warnings.warn(
-                f"The middle good photo agrees by {middle:.2f} only with the mean of all others, once their "
-                f"parts are moved to one place; expected at least {_MISFIT}. Photos may show no part, or "
-                "several, or look different each time. Pass align=None, or 'auto', which tells.",
-                UserWarning,
-                stacklevel=4,
-            )
+        return pixels, sizes, indices
 
     def _mean_photo(self, pixels: Sequence[Tensor]) -> NDArray[np.float32]:
         """Return the mean (height, width, 3) of small photos, in [0, 1], each where it shows the template."""
@@ -421,3 +415,14 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
 
     def __sklearn_tags__(self) -> Tags:
         return describe_image_input(super().__sklearn_tags__())
+
+
+def _refuse_blank(grey: Tensor, names: Sequence[str]) -> None:
+    """Raise if photos (n, 1, h, w) show no edges, naming some."""
+    blank = [name for name, edges in zip(names, edge_images(grey).flatten(1), strict=True) if not edges.any()]
+    if blank:
+        named = ", ".join(blank[:_N_NAMED])
+        raise ValueError(
+            f"{len(blank)} of {len(names)} photos are of one colour, without an edge, the first: {named}. A "
+            "part is found by its edges. Leave such photos out, or pass align=None."
+        )

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..images.arrays import Size
 from ..images.collection import Images
+from ..images.scales import check_value_range
 from .aligner import PartAligner
 from .motion import extent
 
@@ -67,15 +68,27 @@ def fit_aligner(
             "fit a PartAligner on some photos and pass align=FrozenEstimator(aligner)."
         )
     if align == "auto":
-        with warnings.catch_warnings():
-            # What it is there to tell is nothing to warn of.
-            warnings.filterwarnings("ignore", "The middle good photo agrees", UserWarning)
-            aligner = PartAligner(resize=way, image_size=size).fit(images)
-        return aligner if want_alignment(aligner) else None
+        return _fitted_if_wanted(images, way, size)
     unfitted = clone(align) if isinstance(align, PartAligner) else PartAligner(align)
     if way != "stretch":
         unfitted.set_params(image_size=size)
-    return unfitted.set_params(resize=way).fit(images)
+    unfitted.set_params(resize=way)
+    # A fit inside another leaves this out, as scikit-learn has it; but nobody has looked at an aligner yet.
+    unfitted._validate_params()
+    check_value_range(unfitted.value_range)
+    return unfitted.fit(images)
+
+
+def _fitted_if_wanted(images: Images, way: str, size: Size) -> PartAligner | None:
+    """Return an aligner as far as good photos want it; only then what it warns of is of interest."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        aligner = PartAligner(resize=way, image_size=size).fit(images)
+    if not want_alignment(aligner):
+        return None
+    for warning in told:
+        warnings.warn(warning.message, warning.category, stacklevel=3)
+    return aligner
 
 
 def _thawed(align: FrozenEstimator, way: str, size: Size) -> PartAligner:
@@ -83,7 +96,11 @@ def _thawed(align: FrozenEstimator, way: str, size: Size) -> PartAligner:
         raise TypeError(
             f"align holds a frozen {type(align.estimator).__name__}, expected a PartAligner that was fitted."
         )
-    check_is_fitted(align.estimator)
+    check_is_fitted(
+        align.estimator,
+        msg="align holds a frozen %(name)s that was never fitted. Fit it on good photos before, or pass it "
+        "without FrozenEstimator: then the fit does.",
+    )
     aligner: PartAligner = align.estimator
     height, width = size
     if aligner.resize != way or (way != "stretch" and not np.isclose(aligner.aspect_, width / height)):

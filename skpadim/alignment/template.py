@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .edges import edge_images, make_levels, pyramid
+from .misfits import FITTING, OF_MIDDLE
 from .motion import Motion, sample, with_ones
 from .refine import Likeness
 from .registration import Placement, Registration
@@ -21,8 +22,6 @@ from .search import Limits
 _N_SEEDS = 5
 _N_TRIED = 24
 _ROUNDS = 2
-# A photo that fits less than this share of what the middle one does adds nothing to the template.
-_FITTING = 0.5
 # Angles whose mean direction is shorter than this go round and round: they have no middle.
 _GATHERED = 0.5
 
@@ -65,23 +64,23 @@ def learn_template(grey: Tensor, aspect: float, limits: Limits) -> Template:
     mean_grey, mean_edges = _first_template(grey, edges, aspect, limits)
     for _ in range(_ROUNDS):
         found = _register(Registration(mean_grey, mean_edges, aspect, limits), grey, edges)
-        motions = centred([each.motion for each in found])
+        motions = centred([each.motion for each in found], _fitting(found, OF_MIDDLE).numpy())
         planes, inside = _warped(torch.cat([grey, edges], 1), motions, aspect)
-        counted = inside * _fitting(found)[:, None, None, None]
+        counted = inside * _fitting(found, FITTING)[:, None, None, None]
         mean_grey, mean_edges = _mean(planes, counted).split(1, dim=1)
     found = _register(Registration(mean_grey, mean_edges, aspect, limits), grey, edges)
-    return Template(
-        mean_grey, mean_edges, _left_out(edges, [each.motion for each in found], _fitting(found), aspect)
-    )
+    motions = [each.motion for each in found]
+    return Template(mean_grey, mean_edges, _left_out(edges, motions, _fitting(found, FITTING), aspect))
 
 
-def centred(motions: list[Motion]) -> list[Motion]:
+def centred(motions: list[Motion], counted: NDArray[np.bool_]) -> list[Motion]:
     """Return motions from a template that lies in the middle of where the parts do.
 
     Its centre is the point of the part that lies nearest to the centres of the photos; its angle and scale
-    are the mean ones, its angle that of the template where parts lie at any angle.
+    are the mean ones, its angle that of the template where parts lie at any angle. Means are over photos that
+    count: where a part fits badly, nobody knows how it lies.
     """
-    turns, shifts = np.array([each.turn for each in motions]), np.array([each.shift for each in motions])
+    turns, shifts = np.array([(each.turn, each.shift) for each in motions])[counted].T
     mean_turn = complex(np.mean(turns / np.abs(turns)))
     turn = cmath.rect(1, -cmath.phase(mean_turn)) if abs(mean_turn) > _GATHERED else 1 + 0j
     turn /= math.exp(float(np.mean(np.log(np.abs(turns)))))
@@ -107,9 +106,10 @@ def _register(registration: Registration, grey: Tensor, edges: Tensor) -> list[P
     return [registration.find(one, pyramid(strength, registration.levels)) for one, strength in parts]
 
 
-def _fitting(found: list[Placement]) -> Tensor:
+def _fitting(found: list[Placement], share: float) -> Tensor:
+    """Return which photos fit at least so much of what the middle one does, (n,), bool."""
     fits = torch.tensor([each.fit for each in found])
-    return (fits >= _FITTING * fits.median()).float()
+    return fits >= share * fits.median()
 
 
 def _warped(planes: Tensor, motions: list[Motion], aspect: float) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..coordinates import PlacedBatch
 from ..images.arrays import Size
+from ..images.collection import Images
 from ..images.hidden import hidden_patches, rarely_seen
 from ..images.placing import DRAFT
 from .aligner import PartAligner
@@ -70,6 +71,14 @@ class AlignedView:
 
     def shown(self, sizes: Sequence[Size]) -> None:
         """Return no windows: what a photo lacks, once it is moved, looks as good photos do."""
+
+    def note_astray(self, images: Images, batch: PlacedBatch, indices: Sequence[int]) -> None:
+        """Note the photos in which the part was not found."""
+        least = self._aligner.least_fit_
+        assert batch.fits is not None
+        for index, fit in zip(indices, batch.fits.tolist(), strict=True):
+            if fit < least:
+                images.notes.add_astray(f"{images.describe(index)} fits by {fit:.2f} (found: {least:.2f})")
 
     def rarely_seen(self, sizes: Sequence[Size] = ()) -> NDArray[np.bool_]:
         """Return the pixels that the network sees of too few photos of the template to learn them."""

@@ -130,11 +130,13 @@ class GrowingDetector(GrowingEstimator):
             self._refresh(steps)
         images = self._given(steps, X, y)
         seen = PhotosSeen() if before is None else before.growth.photos
-        refuse_unfit_groups(seen, label(images, groups), self.n_calibration)
+        labels = label(images, groups)
+        refuse_unfit_groups(seen, labels, self.n_calibration)
         if before is None:
             self._fit_network(steps, images)
         growth = new_growth(steps, SPARE) if before is None else before.growth.copy()
-        self._check_room(steps, images, growth.n_images, SPARE)
+        largest = labels.largest(seen.groups)
+        self._check_room(steps, images, growth.n_images, SPARE, largest_group=largest)
         since = len(growth.photos)
         checkpoints = see(self, steps, growth, images, X)
         refuse_not_finite(growth)

@@ -176,6 +176,11 @@ class GroupLabels(NamedTuple):
             sample.add([], range(len(self.names)), self.names)
             leave_out(sample, self.membership())
 
+    def largest(self, names: bytes | bytearray = b"") -> int:
+        """Return how many images the largest group has, those with other names included; 1 without groups."""
+        counts = Counter(as_names(b"".join(self.names)).tolist()) + Counter(as_names(names).tolist())
+        return max(counts.values(), default=1)
+
     def membership(self) -> Membership | None:
         """Return which images belong together, all of them learned; None without groups."""
         if not self.names:

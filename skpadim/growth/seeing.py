@@ -61,6 +61,7 @@ def see(detector: Any, steps: Steps, growth: Growth, images: Images | ArrivingIm
         raise ValueError("Found n_samples=0 image(s) in X, at least 1 are needed.")
     images.warn_of_lost_bits()
     images.warn_of_failures()
+    images.warn_of_astray()
     return checkpoints
 
 

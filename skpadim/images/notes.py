@@ -21,12 +21,23 @@ class Notes:
         The first photo of over 8 bits that states its range, and the first that does not.
     lost : str or None
         Of which photo the reader at hand had to leave out bits, and which.
+    n_astray : int
+        In how many photos the part was not found, where they are aligned.
+    astray : str or None
+        Which was the first of these.
     """
 
     failures: dict[int, str] = field(default_factory=dict)
     range_seen: RangeSeen = field(default_factory=RangeSeen)
     deep: dict[bool, str] = field(default_factory=dict)
     lost: str | None = None
+    n_astray: int = 0
+    astray: str | None = None
+
+    def add_astray(self, reason: str) -> None:
+        """Note that the part was not found in a photo."""
+        self.n_astray += 1
+        self.astray = self.astray or reason
 
     def absorb(self, other: Notes, first: int) -> None:
         """Take in what was noticed of other photos, which come after these and are counted from ``first``."""
@@ -34,6 +45,8 @@ class Notes:
         self.range_seen.absorb(other.range_seen)
         self.deep = other.deep | self.deep
         self.lost = self.lost or other.lost
+        self.n_astray += other.n_astray
+        self.astray = self.astray or other.astray
 
     def explain_mixture(self) -> str | None:
         """Say that photos come at two scales, and which; None if all come at one."""
@@ -106,3 +119,14 @@ class NoteTaker:
         if self.notes.lost is not None and not self._told_of_lost_bits and not self._is_silent:
             self._told_of_lost_bits = True
             warnings.warn(self.notes.lost, UserWarning, stacklevel=3)
+
+    def warn_of_astray(self) -> None:
+        """Warn in how many photos the part was not found, if in any, and name the first."""
+        if self.notes.n_astray and not self._is_silent:
+            warnings.warn(
+                f"align: the part was not found in {self.notes.n_astray} of {self.n_given} images in X, the "
+                f"first: {self.notes.astray}. They are learned as they lie. Leave out what shows no part as "
+                "the others do; if it is most of them, fit the PartAligner on photos like these.",
+                UserWarning,
+                stacklevel=3,
+            )

@@ -21,6 +21,8 @@ from .whitening import n_entries, pack, squared_distances, whitening_rows
 # about this much each. MKL's batched products fail beyond 2**31 bytes; this is far below, and in cache.
 BAND_BYTES = 2**24
 CHUNK_BYTES = 2**24
+#: Of groups so many chunks are held at a time, each a quarter of the above: no more than of images alone.
+GROUP_CHUNKS, GROUP_SHARE = 12, 4
 
 
 def factor_and_leave_one_out(
@@ -60,8 +62,8 @@ def factor_and_leave_one_out(
     Beside its arguments and its results it holds at most four times the co-moments of a band (8 bytes x
     patches of the band x channels^2 at most; a band is as many coarse nodes as fit ``BAND_BYTES``, at least
     one), and four chunks of ``CHUNK_BYTES``, or of one image, whatever the number of images. With
-    groups, a band is as many coarse nodes as let the features of the largest fit ``BAND_BYTES``, too, and
-    twelve chunks, or those of one group, are held.
+    groups, a band is as many coarse nodes as let four times the features of the largest fit ``BAND_BYTES``,
+    too, and twelve quarters of a chunk, or twelve times the features of one group at one node, are held.
     """
     tree = moments.tree
     channels = [mean.shape[1] for mean in moments.means]
@@ -72,14 +74,14 @@ def factor_and_leave_one_out(
     ]
     counts = [len(levels[0]) for levels in images]
     squared = moments.means[0].new_empty(sum(counts), *tree.fine_shape)
-    largest = max((group.n_rows for group in groups), default=1)
+    largest = max((group.n_rows for group in groups), default=0)
     are_alone = sum(group.n_rows for group in groups) < len(squared)
-    for band in tree.bands(8 * n_channels * max(n_channels, largest), BAND_BYTES):
+    for band in tree.bands(8 * n_channels * max(n_channels, GROUP_SHARE * largest), BAND_BYTES):
         _factor(moments, band, ridge, whitening)
         leaves = tree.distinct[-1][band[-1]]
         if are_alone:
             _leave_each_out(moments, band, images, ridge, squared.flatten(1).split(counts))
-        for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES):
+        for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES // GROUP_SHARE):
             at = torch.tensor(places, device=squared.device)
             squared.flatten(1)[at[:, None], leaves] = found.T
     return whitening, squared

@@ -116,7 +116,9 @@ def test_photos_that_teach_nothing_are_refused(moved):
     with pytest.raises(ValueError, match="at least 3"):
         PartAligner().fit(moved[0][:2])
     blank = np.full_like(moved[0][:1], 90)
-    with pytest.raises(ValueError, match="without an edge"):
+    with pytest.raises(
+        ValueError, match=r"1 of 6 photos are of one colour, without an edge, the first: X\[5\]\."
+    ):
         PartAligner().fit(np.concatenate([moved[0][:5], blank]))
 
 

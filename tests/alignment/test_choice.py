@@ -3,6 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn import config_context
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 
 from skpadim import PartAligner
 from skpadim.alignment.choice import fit_aligner, moved_by, want_alignment
@@ -16,7 +19,7 @@ def moved():
 
 
 def choose(photos, align="auto"):
-    return fit_aligner(align, check_images(photos))
+    return fit_aligner(align, None if photos is None else check_images(photos))
 
 
 def test_auto_moves_parts_that_move_and_no_others(moved):
@@ -45,3 +48,36 @@ def test_a_choice_may_be_none_or_an_estimator(moved):
     assert (found.motion, found.max_shift) == ("shift", 0.1)
     assert not hasattr(given, "edges_")
     assert choose(photos, "shift").motion == "shift"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"motion": "turn"}, "'motion' parameter of PartAligner"),
+        ({"max_angle": -1}, "'max_angle' parameter of PartAligner"),
+        ({"max_shift": 20}, "'max_shift' parameter of PartAligner"),
+        ({"n_photos": 3.5}, "'n_photos' parameter of PartAligner"),
+        ({"value_range": (1, 0)}, r"value_range=\(1, 0\) must be"),
+    ],
+)
+def test_an_aligner_out_of_range_is_refused_inside_another_fit(parameters, message, moved):
+    # As scikit-learn has it there: a detector checks its own parameters alone.
+    with config_context(skip_parameter_validation=True), pytest.raises(ValueError, match=message):
+        choose(moved[0], PartAligner(**parameters))
+
+
+def test_a_frozen_aligner_that_was_never_fitted_is_named():
+    with pytest.raises(
+        NotFittedError, match=r"frozen PartAligner that was never fitted\. Fit it on good photos"
+    ):
+        choose(None, FrozenEstimator(PartAligner()))
+
+
+def test_auto_warns_of_misfits_only_where_it_aligns(moved):
+    photos = moved[0].copy()
+    photos[5] = photos[5, :, ::-1].copy()
+    with pytest.warns(UserWarning, match=r"1 of 24 good photos agree far less.*X\[5\]"):
+        assert choose(photos) is not None
+    still = parts(12, max_angle=0.3, max_shift=0.4)[0]
+    still[5] = still[5, :, ::-1].copy()
+    assert choose(still) is None  # without a warning, which were an error

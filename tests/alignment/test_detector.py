@@ -12,11 +12,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
 
-from skpadim import PaDiMDetector, PartAligner, PatchGaussian, merge
+from skpadim import CNNFeatureTransformer, PaDiMDetector, PartAligner, PatchGaussian, merge
 from skpadim.datasets import make_inspection_images
 from skpadim.export.refusals import refuse_what_files_cannot
 from skpadim.persistence import TRUSTED_TYPES
-from tests.alignment.shapes import parts, textures
+from tests.alignment.shapes import part, parts, textures
 from tests.small import small
 
 
@@ -189,6 +189,32 @@ def test_one_template_serves_all_parts_of_a_fit(photos):
     assert_allclose(maps, whole.anomaly_map(photos.X_test), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("way", ["one fit", "two jobs", "merged", "recalled"])
+def test_groups_are_left_out_of_what_is_aligned(way, photos, tmp_path):
+    X, groups = photos.X_train, np.arange(40) // 8
+    common = {"image_size": 96, "align": FrozenEstimator(PartAligner(max_angle=20).fit(X))}
+    if way == "merged":
+        days = [groups < 2, groups >= 2]
+        fitted = merge([small(**common).partial_fit(X[day], groups=groups[day]) for day in days])
+    else:
+        how = {"two jobs": {"n_jobs": 2, "batch_size": 4}, "recalled": {"memory": str(tmp_path)}}
+        if way == "recalled":
+            small(**common, memory=str(tmp_path)).fit(X)
+        with joblib.parallel_config("threading"):
+            fitted = small(**common, **how.get(way, {})).fit(X, groups=groups)
+    expected = np.empty(40)
+    for group in range(5):
+        others = small(**common).fit(X[groups != group])
+        expected[groups == group] = -others.score_samples(X[groups == group])
+        features = others.pipeline_.named_steps["features"]
+        assert_array_equal(features.ignored_, fitted.pipeline_.named_steps["features"].ignored_)
+    hidden = np.isnan(fitted.anomaly_map(X, original_size=True)[0]).any()
+    assert hidden, "some of a photo lies beyond the template"
+    assert_allclose(fitted.loo_scores_[np.argsort(fitted.loo_indices_)], expected, rtol=1e-4)
+    alone = small(**common).fit(X).loo_scores_
+    assert np.abs(alone - expected).max() > 1e-3 * expected.max()
+
+
 def test_what_grows_goes_on_by_its_first_template(photos):
     X = photos.X_train
     growing = small(image_size=96, align=PartAligner(max_angle=20)).partial_fit(X[:20]).partial_fit(X[20:])
@@ -204,6 +230,36 @@ def test_parts_of_other_templates_are_not_merged(photos):
     parts_of_it = [small(image_size=96, align="rigid").partial_fit(X) for X in np.split(photos.X_train, 2)]
     with pytest.raises(ValueError, match="another align"):
         merge(parts_of_it)
+
+
+@pytest.mark.parametrize("way", ["here", "two jobs", "an iterator", "features alone"])
+def test_a_template_of_parts_that_were_turned_is_told(way):
+    X, _ = parts(20, max_angle=8, max_shift=5)
+    turned = PartAligner(max_angle=20).fit(np.rot90(X, axes=(1, 2)))
+    frozen = {"image_size": 96, "align": FrozenEstimator(turned)}
+    learner = small(**frozen, n_jobs=2 if way == "two jobs" else None)
+    if way == "features alone":
+        learner = CNNFeatureTransformer("resnet18", layers=("layer1",), weights=None, **frozen)
+    count = "of 20 images in X, the first: X.0. fits by 0.* fit the PartAligner on photos like these"
+    with pytest.warns(UserWarning, match=f"align: the part was not found in 20 {count}"):
+        if way == "features alone":
+            learner.fit_transform(X)
+        else:
+            learner.fit(iter(X) if way == "an iterator" else X)
+    if way == "here":
+        assert all("fit" in check.outside for check in learner.check(X[:3]))
+
+
+def test_of_two_parts_a_photo_says_that_it_is_no_photo_of_one():
+    def photo(seed, shift, angle):
+        return part(96, angle=angle, shift=shift, scale=0.45, seed=seed)
+
+    moves = np.random.default_rng(3).uniform(-1, 1, (30, 3)) * [10, 6, 14]
+    fitted = small(image_size=96, align="rigid").fit([photo(i, m[1:], m[0]) for i, m in enumerate(moves)])
+    both = np.maximum(photo(90, (-20, -14), 5), photo(91, (20, 14), -5))
+    (check,) = fitted.check([both])
+    assert "fit" in check.outside
+    assert fitted.predict([both]) == [-1]
 
 
 def test_photos_that_come_once_are_no_template(photos):

@@ -35,9 +35,20 @@ def test_the_middle_of_motions_is_the_identity():
     turned = np.exp(1j * rng.uniform(0.2, 0.4, 20)) * rng.uniform(1.0, 1.1, 20)
     shifts = rng.normal(0.1, 0.05, 20) + 1j * rng.normal(-0.2, 0.05, 20)
     motions = centred(
-        [Motion(complex(turn), complex(shift)) for turn, shift in zip(turned, shifts, strict=True)]
+        [Motion(complex(turn), complex(shift)) for turn, shift in zip(turned, shifts, strict=True)],
+        np.ones(20, dtype=bool),
     )
     assert abs(np.mean([each.angle for each in motions])) < 1
     assert np.mean([np.log(each.scale) for each in motions]) == pytest.approx(0, abs=1e-9)
     nearest = abs(np.mean([each.turn.conjugate() * each.shift for each in motions]))
     assert nearest == pytest.approx(0, abs=1e-9)
+
+
+def test_a_photo_that_does_not_count_moves_no_other():
+    rng = np.random.default_rng(0)
+    good = [Motion(cmath.rect(1, a), complex(x, y)) for a, x, y in rng.normal(0, 0.05, (9, 3))]
+    astray = Motion(cmath.rect(1, 2.5), 0.2 - 0.1j)
+    alone = centred(good, np.ones(9, dtype=bool))
+    beside = centred([astray, *good], np.arange(10) > 0)
+    assert beside[1:] == alone
+    assert centred([astray, *good], np.ones(10, dtype=bool))[1:] != alone

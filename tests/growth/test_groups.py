@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 import plain
 import skpadim
 from skpadim import PatchGaussian
+from skpadim.growth.groups import check_groups
 from small import small
 
 SHAPES = [(6, 2, 2), (4, 4, 4)]
@@ -194,6 +195,25 @@ def test_a_label_of_pandas_that_is_missing_is_refused():
     pandas = pytest.importorskip("pandas")
     with pytest.raises(ValueError, match=r"groups\[1\] is <NA>"):
         gaussian().fit(draw(6), groups=pandas.array(["a", None, "b", "b", "a", "a"], dtype="string"))
+
+
+def test_the_largest_group_counts_photos_before():
+    before = check_groups(["a", "b", "b", "c"], 4)
+    assert before.largest() == 2
+    names = b"".join(before.names)
+    assert check_groups(["b", "a"], 2).largest(names) == 3
+    assert check_groups(None, 5).largest() == 1
+
+
+def test_groups_count_in_what_a_fit_is_said_to_need(photos, monkeypatch):
+    asked = []
+    monkeypatch.setattr("skpadim.detector.check_room", lambda plan, *_, **__: asked.append(plan))
+    groups = np.repeat([0, 1, 2], [5, 7, 18])
+    learner().fit(photos.X_train, groups=groups)
+    grown = learner().partial_fit(photos.X_train[:20], groups=groups[:20])
+    grown.partial_fit(photos.X_train[20:], groups=groups[20:])
+    learner().fit(photos.X_train)
+    assert [plan.largest_group for plan in asked] == [18, 8, 18, 1]
 
 
 def test_groups_beyond_the_sample_are_refused():

@@ -57,3 +57,17 @@ def test_what_is_told_and_what_not():
         photos.keep_silent()
         photos.warn_of_failures()
         photos.warn_of_range()
+
+
+def test_photos_without_the_part_are_counted_and_the_first_is_named():
+    photos = Photos("auto", skip_failures=False)
+    photos.warn_of_astray()  # nothing to tell
+    for index, reasons in [(0, []), (3, ["X[4] fits badly", "X[5] fits badly"]), (6, ["X[6] fits badly"])]:
+        notes = Notes()
+        for reason in reasons:
+            notes.add_astray(reason)
+        photos.notes.absorb(notes, index)
+    with pytest.warns(UserWarning, match=r"not found in 3 of 10 images in X, the first: X\[4\] fits badly"):
+        photos.warn_of_astray()
+    photos.keep_silent()
+    photos.warn_of_astray()
