@@ -9,6 +9,7 @@ from skpadim import PartAligner
 from skpadim.alignment.motion import Motion
 from skpadim.alignment.registration import Placement
 from skpadim.alignment.view import AlignedView
+from skpadim.coordinates import PlacedBatch
 from skpadim.images.collection import check_images
 from tests.alignment.shapes import parts
 
@@ -46,8 +47,8 @@ def test_what_many_good_photos_do_not_show_is_rarely_seen(view):
 
 def test_photos_in_which_nothing_was_found_are_noted(view):
     images = check_images(np.zeros((4, 8, 8), dtype=np.uint8))
-    view.note_astray(images, [1, 2], np.array([0.95, 0.93]))
+    view.note_astray(images, PlacedBatch([], fits=np.array([0.95, 0.93])), [1, 2])
     assert images.notes.n_astray == 0
-    view.note_astray(images, [2, 3], np.array([0.2, 0.1]))
+    view.note_astray(images, PlacedBatch([], fits=np.array([0.2, 0.1])), [2, 3])
     assert images.notes.n_astray == 2
     assert images.notes.astray.startswith("X[2] fits by 0.20 (found: 0.")
