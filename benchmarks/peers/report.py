@@ -18,10 +18,11 @@ SCORES = {
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
   last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. On a CPU, skpadim passes a
-  batch through the network a few images at a time (see "What paid"), so a ratio may be below one. "trunk
-  split" takes eight images at a time.
+  batch through the network a few images at a time, and fuses convolutions with what follows (see "What
+  paid"), so a ratio may be below one. "trunk split" takes eight images at a time.
 - "default": skpadim's default detector, EfficientNet-Lite0 with trained weights, and its trunk, to which its
-  ratio is; all others have the network named above.
+  ratio is; all others have the network named above. With onnxruntime, that runs the network; its fit
+  includes writing the network for it.
 - skpadim before: an earlier commit, in an environment of its own.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.

@@ -8,6 +8,7 @@ MODULES = {
     "trunk default": "trunk_default",
     "skpadim": "own",
     "skpadim default": "own_default",
+    "skpadim onnxruntime default": "own_onnxruntime",
     "skpadim before": "own",
     "anomalib": "anomalib_padim",
     "anomavision": "anomavision_padim",
