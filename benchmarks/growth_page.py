@@ -167,7 +167,7 @@ def draw(axes: dict[str, list[Point]], found: Found, path: Path) -> None:
             panel.text(xs[at], line[at], POWERS[power], color="0.4", fontsize=7, va="top")
         panel.set(title=title, ylabel=unit, ylim=(low / 2, high * 4))
         panel.yaxis.set_major_formatter("{x:g}")
-        panel.set_xticks(xs, [point.label(axis) for point in points])
+        panel.set_xticks(xs, [point.label(axis).removesuffix(" px") for point in points])
         panel.minorticks_off()
         panel.legend(frameon=False, fontsize=7, loc="upper left")
     figure.savefig(path, metadata={"Date": None})
