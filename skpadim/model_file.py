@@ -78,9 +78,10 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
     dict
         It can be written as JSON. ``format``; ``created``, now, in UTC; ``versions`` of skpadim, torch,
         scikit-learn and Python; ``n_photos``, how many were learned; ``network``, ``layers``, ``n_channels``,
-        ``image_size`` and ``crop_size``, (height, width); ``resize``; ``false_alarm_rate``, None if the
-        threshold was set as a score; ``threshold``; ``skipped``, by index; ``training``, a list of ``path``
-        (None here), ``index`` and ``loo_score`` of the photos with leave-one-out scores, the highest first.
+        ``image_size`` and ``crop_size``, (height, width); ``resize``; ``decoding``; ``false_alarm_rate``,
+        None if the threshold was set as a score; ``threshold``; ``skipped``, by index; ``training``, a list
+        of ``path`` (None here), ``index`` and ``loo_score`` of the photos with leave-one-out scores, the
+        highest first.
 
     Examples
     --------
@@ -115,6 +116,7 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
         "n_channels": len(channels.channel_indices_),
         "image_size": list(check_size("image_size", detector.image_size)),
         "resize": detector.resize,
+        "decoding": detector.decoding,
         "crop_size": None if crop is None else list(check_size("crop_size", crop)),
         "false_alarm_rate": rate_in_force(detector),
         "threshold": -float(detector.offset_),

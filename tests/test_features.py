@@ -126,6 +126,12 @@ def test_few_images_at_a_time_pass_the_network(limit, n_at_a_time, photos, monke
     assert sizes == n_at_a_time
 
 
+@pytest.mark.parametrize(("n_torch", "n_decoders"), [(1, 2), (5, 5), (64, 8)])
+def test_as_many_threads_decode_as_torch_has_from_two_to_eight(n_torch, n_decoders, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_torch)
+    assert tiny()._n_threads() == n_decoders
+
+
 @pytest.mark.parametrize("n_decoders", [None, 1, 3, -1])
 def test_files_give_the_features_of_their_arrays(n_decoders, photos, paths):
     transformer = tiny(n_decoders=n_decoders, batch_size=2).fit(paths)

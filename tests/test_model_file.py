@@ -70,6 +70,7 @@ def test_the_card_says_what_the_detector_knows(photos):
     card = json.loads(json.dumps(describe(detector)))
     assert (card["network"], card["layers"]) == ("resnet18", ["layer1", "layer2"])
     assert card["resize"] == "stretch"
+    assert card["decoding"] == "exact"
     assert (card["image_size"], card["crop_size"], card["n_channels"]) == ([64, 72], [56, 48], 12)
     assert (card["n_photos"], card["threshold"], card["false_alarm_rate"]) == (30, -detector.offset_, 0.1)
     order = np.argsort(-detector.loo_scores_, kind="stable")

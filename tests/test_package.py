@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -23,7 +25,7 @@ def test_importing_loads_nothing_but_what_every_fit_needs():
     """
     script = """
 import sys
-import PIL.ImageOps, scipy.linalg, scipy.ndimage, torch
+import PIL.ImageOps, scipy.linalg, torch
 import sklearn.callback, sklearn.feature_selection, sklearn.frozen, sklearn.pipeline
 before = set(sys.modules)
 from skpadim import *
@@ -96,3 +98,22 @@ def test_every_room_has_the_test_file_of_its_name():
     assert rooms
     lacking = [room for room in rooms if not (tests / room.with_name(f"test_{room.name}")).is_file()]
     assert not lacking, f"rooms without tests: {sorted(map(str, lacking))}"
+
+
+def test_what_a_detector_imports_needs_nothing_that_takes_long():
+    """scikit-learn brings some of it; then a look at what is imported in the end would tell nothing."""
+    script = (
+        "import sys; from skpadim import PaDiMDetector; print(*(m for m in sys.modules if 'skpadim' in m))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    modules = [sys.modules.get(name) or importlib.import_module(name) for name in run.stdout.split()]
+    assert {"skpadim.detector", "skpadim.kernels.scoring"} <= {module.__name__ for module in modules}
+    heavy = ("torchvision", "pandas", "matplotlib", "onnx", "openvino", "timm", "scipy.ndimage")
+    for module in modules:
+        for node in ast.parse(Path(module.__file__).read_text()).body:  # not what waits in a function
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            assert not [name for name in names if name.startswith(heavy)], f"{module.__name__}: {names}"

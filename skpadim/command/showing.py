@@ -56,7 +56,8 @@ _WAYS = {"stretch": "resized to", "pad": "padded to", "crop": "cropped to"}
 def _sizes(card: Mapping[str, Any]) -> str:
     height, width = card["image_size"]
     way = _WAYS[card.get("resize", "stretch")]  # files of earlier versions say nothing of it
-    text = f"photos {way} {width} x {height} px"
+    drafts = "JPEGs as drafts, " if card.get("decoding", "exact") == "draft" else ""
+    text = f"{drafts}photos {way} {width} x {height} px"
     if card["crop_size"]:
         height, width = card["crop_size"]
         text += f", of them the centre, {width} x {height} px"

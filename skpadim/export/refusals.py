@@ -39,6 +39,11 @@ def refuse_what_files_cannot(detector: Any) -> None:
             "image_size of the aspect of the photos, or pad or crop these beforehand, and fit with "
             "resize='stretch'."
         )
+    if detector.pipeline_.named_steps["features"].decoding_ != "exact":
+        raise ValueError(
+            f"decoding={detector.decoding!r} cannot be exported: a file takes whole photos, and the "
+            "threshold belongs to drafts. Fit with decoding='exact'."
+        )
     if detector.precision == "bfloat16":
         raise ValueError(
             "precision='bfloat16' cannot be exported: a file computes in float32, and the threshold belongs "

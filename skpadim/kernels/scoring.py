@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional
 
@@ -39,6 +38,8 @@ def upsampling_matrix(n_in: int, n_out: int, sigma: float) -> Tensor:
     sigma : float
         Standard deviation in pixels; truncated at 4 sigma, borders as scipy's "reflect". 0: no smoothing.
     """
+    from scipy.ndimage import gaussian_filter1d  # waits until there is something to score
+
     identity = torch.eye(n_in, dtype=torch.float64)
     matrix = functional.interpolate(identity[None], size=n_out, mode="linear", align_corners=False)
     smooth = matrix[0].numpy()

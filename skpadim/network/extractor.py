@@ -75,15 +75,19 @@ class FeatureExtractor:
         self._largest: dict[tuple[int, int], int] = {}
         self._tilings: dict[tuple[int, int], Tiling | None] = {}
         self._reach: list[Reach | None] = []  # measured once, where it is needed
-        can_fuse = can_be_fused(self._trunk, device, self.dtype)
-        self._own: nn.Module = fused(cast("GraphModule", self._trunk)) if can_fuse else self._trunk
-        #: What computes the layers of normalised pixels: the trunk, or another engine.
-        self.run: Callable[[Tensor], Mapping[str, Any]] = self._own
+        #: Another engine than torch, which computes the layers of normalised pixels; None: the trunk does.
+        self.run: Callable[[Tensor], Mapping[str, Any]] | None = None
 
     @property
     def trunk(self) -> nn.Module:
         """The network at work; not to be changed."""
         return self._trunk
+
+    @functools.cached_property
+    def _at_its_fastest(self) -> nn.Module:
+        """The trunk as it computes: laid out for this processor once it is wanted, and not for engines."""
+        can_fuse = can_be_fused(self._trunk, self.device, self.dtype)
+        return fused(cast("GraphModule", self._trunk)) if can_fuse else self._trunk
 
     def levels(self, pixels: Tensor, channels: Sequence[NDArray[np.int64]] | None = None) -> list[Tensor]:
         """Compute the outputs of the layers.
@@ -108,10 +112,10 @@ class FeatureExtractor:
             index = dict(zip(self.layers, wanted, strict=True))
             tiling = self.tiling((pixels.shape[2], pixels.shape[3]))
 
+            run = self.run or self._at_its_fastest
+
             def compute(part: Tensor) -> list[Tensor]:
-                return self._selected(
-                    self.run(normalised_pixels(part, self._normalisation, self.dtype)), index
-                )
+                return self._selected(run(normalised_pixels(part, self._normalisation, self.dtype)), index)
 
             outputs = [
                 compute(part) if tiling is None else tiling.levels(part, compute, self.layers)
@@ -134,7 +138,7 @@ class FeatureExtractor:
         Those pass in tiles, on a CPU, of which one activation would take more than ``_TILE_BYTES``, in
         networks that we know and that see no further than tiles may overlap. Other engines run whole photos.
         """
-        if self.device.type != "cpu" or self.run is not self._own or isinstance(self._trunk, ModuleTrunk):
+        if self.device.type != "cpu" or self.run is not None or isinstance(self._trunk, ModuleTrunk):
             return None
         with self._at_work():
             if size not in self._tilings:

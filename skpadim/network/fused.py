@@ -26,10 +26,22 @@ _NOTHING: tuple[str, list[float]] = ("none", [])
 
 
 def can_be_fused(trunk: nn.Module, device: torch.device, dtype: torch.dtype) -> bool:
-    """Return whether `fused` takes a trunk: a network that we know, in float32, on an x86 processor."""
-    is_ours = isinstance(trunk, GraphModule) and device.type == "cpu" and dtype == torch.float32
+    """Return whether `fused` takes a trunk: a network that we know, in float32, on an x86 processor.
+
+    Weights must be numbers: fused clamps make numbers of NaN, and nobody would be told of a broken file. An
+    application may turn oneDNN off.
+    """
+    if not isinstance(trunk, GraphModule) or device.type != "cpu" or dtype != torch.float32:
+        return False
     # Elsewhere nobody has measured it.
-    return is_ours and platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    mkldnn: Any = torch.backends.mkldnn
+    return mkldnn.is_available() and mkldnn.enabled and all(map(_is_finite, trunk.parameters()))
+
+
+def _is_finite(weights: Tensor) -> bool:
+    return bool(torch.isfinite(weights).all())
 
 
 def fused(trunk: GraphModule) -> GraphModule:

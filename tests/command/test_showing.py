@@ -26,6 +26,13 @@ def test_info_is_what_the_card_says(model_path):
     assert f"{card['training'][0]['loo_score']:.4g}" in text and card["training"][0]["path"] in text
 
 
+def test_info_says_that_jpegs_are_decoded_to_fewer_pixels(drawn, tmp_path):
+    path = tmp_path / "m.skpadim"
+    run("fit", drawn, "-o", path, "--image-size", "32", "--decoding", "draft")
+    assert read_card(path)["decoding"] == "draft"
+    assert "JPEGs as drafts" in run("info", path).stdout
+
+
 @pytest.mark.parametrize(("resize", "words"), [("pad", "padded to"), ("crop", "cropped to")])
 def test_info_says_what_becomes_of_another_aspect(drawn, tmp_path, resize, words):
     path = tmp_path / "m.skpadim"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import sys
 
+import numpy as np
 import pytest
 
+from skpadim import PaDiMDetector
 from skpadim.export import read_metadata, to_onnx, to_openvino
 
 
@@ -57,3 +59,11 @@ def test_weights_beside_are_not_appended_to(fitted, tmp_path, monkeypatch):
     size = data.stat().st_size
     to_onnx(fitted, path)
     assert data.stat().st_size == size
+
+
+def test_thresholds_of_drafts_are_none_of_a_file_that_takes_whole_photos(tmp_path):
+    photos = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    detector = PaDiMDetector(weights=None, image_size=32, false_alarm_rate=0.2, decoding="draft").fit(photos)
+    with pytest.raises(ValueError, match="decoding='draft' cannot be exported"):
+        to_onnx(detector, tmp_path / "line3.onnx")
+    assert not list(tmp_path.iterdir())

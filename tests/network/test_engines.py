@@ -33,7 +33,7 @@ def test_fits_and_scores_are_those_of_torch(engine, photos):
     joblib.dump(elsewhere, file)
     file.seek(0)
     loaded = joblib.load(file)
-    assert loaded.pipeline_[0]._fitted_extractor().run is not loaded.pipeline_[0]._fitted_extractor().trunk
+    assert loaded.pipeline_[0]._fitted_extractor().run is not None
     assert np.array_equal(loaded.score_samples(photos.X_test), elsewhere.score_samples(photos.X_test))
 
 
@@ -78,3 +78,17 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ImportError, match=r"engine='openvino' needs openvino: .*skpadim\[export\]"):
         check_engine("openvino", torch.device("cpu"), None)
+
+
+def test_the_threads_of_onnxruntime_sleep_while_others_work(photos, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    seen = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, model, options, **how):
+            seen.append(options.get_session_config_entry("session.intra_op.allow_spinning"))
+            super().__init__(model, options, **how)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    small(engine="onnxruntime", random_state=17).fit(photos.X_train)  # of no network that is at work already
+    assert seen == ["0"]

@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.fx import symbolic_trace
 
-from networks import RESNET, assert_close
+from networks import RESNET, assert_close, network, saved
+from skpadim import PaDiMDetector
 from skpadim.network.extractor import FeatureExtractor
 from skpadim.network.fused import can_be_fused, fused
 from skpadim.network.normalisation import IMAGENET
@@ -100,6 +102,28 @@ def test_half_precision_and_modules_of_others_run_as_they_are():
 def test_an_extractor_runs_what_is_fused():
     trunk = trunk_of("resnet18")
     extractor = FeatureExtractor(trunk, RESNET, IMAGENET, CPU, None)
-    kinds = {type(module).__name__ for module in extractor.run.modules()}
+    kinds = {type(module).__name__ for module in extractor._at_its_fastest.modules()}
     assert "_FusedConvolution" in kinds
     assert "_FusedConvolution" not in {type(module).__name__ for module in extractor.trunk.modules()}
+
+
+def test_broken_weights_and_an_application_without_onednn_are_left_to_torch():
+    trunk = trunk_of("resnet18")
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        assert not can_be_fused(trunk, CPU, torch.float32)
+    finally:
+        torch._C._set_mkldnn_enabled(True)
+    assert can_be_fused(trunk, CPU, torch.float32)
+    trunk.get_submodule("layer1.0.conv1").weight[0, 0, 0, 0] = torch.nan
+    assert not can_be_fused(trunk, CPU, torch.float32)
+
+
+def test_a_broken_file_of_weights_is_refused(tmp_path):
+    """Its entries are numbers, but the batch norm that is folded is none."""
+    state = {name: value.clone() for name, value in network("resnet18").state_dict().items()}
+    state["layer1.0.bn1.running_var"][0] = -1
+    detector = PaDiMDetector("resnet18", weights=saved(state, tmp_path), image_size=64, device="cpu")
+    photos = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    with pytest.raises(ValueError, match="NaN"):
+        detector.set_params(false_alarm_rate=0.3).fit(photos)
