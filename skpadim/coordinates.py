@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -90,6 +91,12 @@ class PlacedBatch:
     frames: Sequence[PhotoFrame]
     hidden: Tensor | None = None
     fits: NDArray[np.float64] | None = None
+
+    def only(self, kept: Sequence[int]) -> Self:
+        """Return what is known of some of the photos."""
+        hidden = None if self.hidden is None else self.hidden[list(kept)]
+        fits = None if self.fits is None else self.fits[list(kept)]
+        return replace(self, frames=[self.frames[place] for place in kept], hidden=hidden, fits=fits)
 
     def as_they_lie(self, seen: Tensor) -> Tensor:
         """Return maps or marks (n_photos, height, width) as they are: what the network sees was not moved."""

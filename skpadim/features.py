@@ -33,6 +33,7 @@ from .images.arrays import Size
 from .images.arriving import ArrivingImages
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
+from .images.hidden import touched_patches
 from .images.ignore import ignored_window
 from .images.inputs import describe_image_input
 from .images.placing import WAYS, colour_of_nothing
@@ -50,6 +51,11 @@ from .view import PhotoView, uncounted
 
 # Places that most photos leave to padding are learned from the sizes of so many.
 _N_SIZED = 200
+_NOTHING_LEFT = (
+    "is of {} x {} pixels, and of what the network sees of it, {} x {}, no patch is left to judge: what is "
+    "padded, moved out of sight or ignored covers all. Pass an image_size, (height, width), that is nearer "
+    "to its aspect, or leave it out."
+)
 # Threads that decode, unless the user says more: each holds a photo.
 _MOST_DECODERS = 8
 
@@ -571,7 +577,25 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         for batch in self._batches_of_features(images, channels, measure, start):
             placed = view.batch(batch.placements, batch.original_sizes)
             view.note_astray(images, placed, batch.indices)
-            yield batch._replace(placed=placed)
+            judged = self._without_unseen(images, batch._replace(placed=placed))
+            if judged.indices:
+                yield judged
+
+    def _without_unseen(self, images: Images, batch: FeatureBatch) -> FeatureBatch:
+        """Refuse photos of which no patch is left to judge, or leave them out where such are skipped."""
+        hidden = batch.hidden()
+        if hidden is None:
+            return batch
+        if self.ignored_ is not None:
+            grid = (hidden.shape[1], hidden.shape[2])
+            hidden = hidden | touched_patches(self.ignored_, grid).to(hidden.device)
+        unseen = hidden.flatten(1).all(dim=1).tolist()
+        for index, size, nothing in zip(batch.indices, batch.original_sizes, unseen, strict=True):
+            if nothing:
+                images.leave_out(index, _NOTHING_LEFT.format(*size, *self.resized_size_))
+        return (
+            batch.only([row for row, nothing in enumerate(unseen) if not nothing]) if any(unseen) else batch
+        )
 
     def _batches_of_features(
         self, images: Images, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int

@@ -25,6 +25,7 @@ from .growth.factors import factor_patches, resolve_epsilon
 from .growth.gaussians import GrowingGaussian
 from .growth.groups import Membership, check_groups
 from .growth.patches import PatchGrowth, grow_by_place, refuse_what_teaches_nothing
+from .images.hidden import touched_patches
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import join_rows
@@ -410,7 +411,9 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         assert growth is not None
         give_back_freed()
         self._take_shapes(growth, size, ignored)
-        self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments)
+        # What is ignored hardly varies, and is no measure of what is not.
+        counted = None if ignored is None else ~touched_patches(ignored, self._order.shapes[-1][1:]).flatten()
+        self.epsilon_ = resolve_epsilon(self.epsilon, growth.moments, counted)
         factored = factor_patches(growth, self.epsilon_, membership)
         self.location_, self.whitening_ = factored.location, factored.whitening
         return factored.calibration
@@ -531,10 +534,7 @@ def weights_beside(
     Smoothing mixes: a map of the patches that count, divided by this share, is the mean of those alone.
     """
     like = scorer.rows if like is None else like
-    touched = functional.adaptive_max_pool2d(
-        _tensor(ignored).to(like.device).float()[None], scorer.tree.fine_shape
-    )
-    counted = (touched == 0).to(like.dtype)
+    counted = (~touched_patches(ignored, scorer.tree.fine_shape))[None].to(like)
     share = scorer.maps(counted)
     return counted[0], share.clamp(min=torch.finfo(share.dtype).tiny)[0]
 

@@ -47,6 +47,23 @@ class FeatureBatch(NamedTuple):
         """Return the patches (n_images, h, w) that images do not show; None where they always show all."""
         return None if self.placed is None else self.placed.hidden
 
+    def only(self, kept: Sequence[int]) -> FeatureBatch:
+        """Return the batch with some of its images alone."""
+        rows = list(kept)
+        indices, sizes, contents, placements = (
+            [part[row] for row in rows] if part else []
+            for part in (self.indices, self.original_sizes, self.contents, self.placements)
+        )
+        return FeatureBatch(
+            indices,
+            [level[rows] for level in self.levels],
+            sizes,
+            None if self.statistics is None else self.statistics[rows],
+            contents,
+            placements,
+            None if self.placed is None else self.placed.only(rows),
+        )
+
 
 def computed_batches(
     batches: Iterator[ImageBatch], extract: Callable[[ImageBatch], list[Tensor]], *, measure: bool

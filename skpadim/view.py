@@ -59,24 +59,12 @@ class PhotoView:
     @property
     def place(self) -> Callable[[Tensor, Size], tuple[Tensor, None]] | None:
         """What takes a photo to what the network sees of it; None where it is resized and cropped alone."""
-        return None if self._way == "stretch" else self._placed
+        return None if self._way == "stretch" else self._placer
 
     def least(self, size: Size) -> Size:
         """Return to which height and width a photo of this size may be reduced before it is resized."""
         height, width = self._known(size)[0].resized
         return DRAFT * height, DRAFT * width
-
-    def _placed(self, pixels: Tensor, size: Size) -> tuple[Tensor, None]:
-        height, width = size
-        hidden = self._known(size)[2]
-        if hidden is not None and hidden.all():
-            rows, columns = self._resized
-            raise ValueError(
-                f"is of {height} x {width} pixels: padded to {rows} x {columns}, more than a quarter of "
-                "every patch is padding, and nothing is left to judge. Pass an image_size, (height, width), "
-                "that is nearer to its aspect, or leave it out."
-            )
-        return self._placer(pixels, size)
 
     def batch(self, placements: Sequence[object], sizes: Sequence[Size]) -> PlacedBatch:
         """Return what is known of photos of some sizes, of which no part was looked for."""

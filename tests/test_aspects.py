@@ -16,6 +16,7 @@ from torch.nn.utils import skip_init
 
 import plain
 from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian, PhotoLoader, merge
+from skpadim.datasets import make_inspection_images
 from skpadim.export import to_onnx
 from skpadim.growth.identity import refuse_others
 from skpadim.images import placing
@@ -361,7 +362,10 @@ def test_photos_that_show_nothing_are_refused_or_skipped():
     with pytest.warns(UserWarning, match="1 of 13"):
         detector = small(resize="pad", false_alarm_rate=0.2, on_error="skip").fit([*good, thin])
     assert "is of 2 x 400 pixels" in detector.skipped_[12]
-    with pytest.warns(UserWarning, match=r"X\[1\] is of 2 x 400 pixels: padded to 64 x 64"):
+    with pytest.warns(
+        UserWarning,
+        match=r"X\[1\] is of 2 x 400 pixels, and of what the network sees of it, 64 x 64, no patch is left",
+    ):
         scores = detector.score_samples([good[0], thin])
     assert np.isnan(scores).tolist() == [False, True]
     with pytest.raises(ValueError, match=r"X\[0\] is of 2 x 400 pixels"):
@@ -417,3 +421,62 @@ def test_what_another_photo_hides_changes_nothing_where_pixels_are_ignored():
     assert_allclose(beside[1], alone[0], rtol=1e-5)
     assert (beside[1].numpy()[mask] == 0).all() and (beside[1].numpy()[~mask] > 0).all()
     assert (beside[0, :16] == 0).all()
+
+
+def photos_of(sizes):
+    return [draw(1, height, width, seed)[0] for seed, (height, width) in enumerate(sizes)]
+
+
+def test_a_photo_of_which_padding_and_mask_leave_nothing_is_refused():
+    """Each alone leaves something."""
+    good = photos_of([(64, 128)] * 12)
+    mask = np.zeros((64, 128), dtype=bool)
+    mask[:, 36:92] = True
+    detector = small(resize="pad", image_size=(64, 128), ignore=mask, false_alarm_rate=0.2).fit(good)
+    upright = photos_of([(128, 64)])
+    with pytest.raises(ValueError, match=r"X\[0\] is of 128 x 64 pixels, .* no patch is left to judge"):
+        detector.predict(upright)
+    detector.set_params(on_error="skip")
+    with pytest.warns(UserWarning, match="no patch is left"):
+        assert np.isnan(detector.score_samples([upright[0], good[0]])).tolist() == [True, False]
+    with pytest.warns(UserWarning, match="no patch is left"):
+        assert detector.predict(upright).tolist() == [-1]
+
+
+def test_a_moved_photo_of_which_nothing_is_left_is_refused():
+    drawn = make_inspection_images(n_train=12, n_good=0, n_defective=0, image_size=96, max_shift=6).X_train
+    wide = [photo[24:72] for photo in drawn]
+    params = {"resize": "pad", "image_size": (48, 96), "align": "shift", "false_alarm_rate": 0.2}
+    detector = small(**params).fit(wide)
+    thin = photos_of([(4, 400)])
+    with pytest.raises(ValueError, match=r"X\[0\] is of 4 x 400 pixels, .* no patch is left to judge"):
+        detector.score_samples(thin)
+    with pytest.warns(UserWarning, match="no patch is left"):
+        detector.set_params(on_error="skip").fit([*wide, thin[0]])
+    assert list(detector.skipped_) == [len(wide)]
+    assert len(detector.loo_scores_) == len(wide)
+
+
+def test_padding_does_not_lower_epsilon():
+    """It is 1 % of the mean variance of what counts, of all channels and fine patches."""
+    good = photos_of([(64, 128)] * 12)
+    detector = small(resize="pad", image_size=(128, 128), false_alarm_rate=0.2).fit(good)
+    features, channels, gaussian = detector.pipeline_.named_steps.values()
+    levels = [np.asarray(level, dtype=float) for level in channels.transform(features.transform(good)).levels]
+    fine = max(level.shape[2] for level in levels)
+    variances = [level.var(axis=0, ddof=1).sum(axis=0) for level in levels]
+    of_patches = sum(each.repeat(fine // len(each), 0).repeat(fine // len(each), 1) for each in variances)
+    side = 128 // fine
+    counted = ~features.ignored_.reshape(fine, side, fine, side).any(axis=(1, 3))
+    expected = 0.01 * of_patches[counted].mean() / sum(level.shape[1] for level in levels)
+    assert gaussian.epsilon_ == pytest.approx(expected, rel=1e-5)
+    assert 0.4 < counted.mean() < 0.6
+
+
+def test_parts_whose_photos_leave_other_places_to_padding_say_so():
+    parts = [
+        small(resize="pad", image_size=(64, 64)).partial_fit(photos_of([size] * 12))
+        for size in ((64, 64), (64, 32))
+    ]
+    with pytest.raises(ValueError, match="part 1 has another padding, by the sizes of its photos, "):
+        merge(parts)

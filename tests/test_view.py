@@ -76,11 +76,6 @@ def test_marks_beside_a_photo_are_those_of_its_nearest_pixel():
     assert [each.tolist() for each in frame.pixels_at(np.array([3]), np.array([7]), (16, 32))] == [[0], [7]]
 
 
-def test_a_photo_of_which_no_patch_is_left_is_refused():
-    with pytest.raises(ValueError, match=r"is of 2 x 300 pixels: padded to 24 x 32"):
-        view("pad").place(torch.zeros(1, 2, 300, 3), (2, 300))
-
-
 def test_more_sizes_come_than_are_kept():
     seen = view("pad")
     sizes = [(10 + i, 20) for i in range(200)]

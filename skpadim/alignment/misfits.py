@@ -13,8 +13,10 @@ FITTING = 0.5
 OF_MIDDLE, _OF_WORST = 0.8, 0.9
 # Good photos that agree less with each other show no part that is found.
 _AGREE = 0.6
-# A photo stands apart that lies further from the middle than this many times what the middle half does.
-_APART = 5.0
+# A photo stands apart that fits less than this share of what the middle one does, and lies further from it
+# than this many times what the middle half does. Where the others are much alike, less of a difference is
+# enough: so are mirrored parts told.
+_APART = ((OF_MIDDLE, 5.0), (0.9, 10.0))
 _N_NAMED = 3
 
 
@@ -77,7 +79,8 @@ def explain_misfits(
     middle = float(np.median(fits))
     spread = float(np.median(np.abs(fits - middle)))
     # Where fits vary much, as those of surfaces do, one that is low says little.
-    apart = np.flatnonzero((fits < OF_MIDDLE * middle) & (fits < middle - _APART * spread))
+    stands = [(fits < share * middle) & (fits < middle - times * spread) for share, times in _APART]
+    apart = np.flatnonzero(np.logical_or.reduce(stands))
     if not len(apart):
         return None
     worst = apart[np.argsort(fits[apart], kind="stable")][:_N_NAMED]

@@ -146,11 +146,14 @@ def _by_pixels(photos: Sequence[Photo], spool: Mapping[Path, Path]) -> dict[str,
         for photo in photos:
             scores = np.load(spool[photo.path])
             mask = np.zeros(scores.shape, bool) if photo.mask is None else _mask_of(photo, scores.shape)
-            # What crop_size cut away was not looked at, and is NaN.
+            # What was cut away, or lies out of sight once the photo is moved, was not looked at, and is NaN.
             seen = np.isfinite(scores)
+            if not seen.any():
+                continue
             rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
             window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            yield mask[window], scores[window]
+            # Of a moved photo it is no rectangle: what is beside it counts as good, and as nothing found.
+            yield (mask & seen)[window], np.where(seen, scores, 0)[window]
 
     return {
         "roc_auc": pixel_roc_auc_score((mask for mask, _ in pairs()), (scores for _, scores in pairs())),

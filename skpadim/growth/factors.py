@@ -43,9 +43,12 @@ class Factored:
     calibration: Calibration
 
 
-def resolve_epsilon(epsilon: float | str, moments: Moments) -> float:
-    """Return what is added to every variance: a number as it is, or for "auto" 1 % of the mean variance."""
-    return float(epsilon) if epsilon != "auto" else _AUTO_EPSILON * mean_variance(moments)
+def resolve_epsilon(epsilon: float | str, moments: Moments, counted: Tensor | None = None) -> float:
+    """Return what is added to every variance: a number as it is, or for "auto" 1 % of the mean variance.
+
+    That is the mean of the fine patches (n_patches,), bool, that are counted; None: of all.
+    """
+    return float(epsilon) if epsilon != "auto" else _AUTO_EPSILON * mean_variance(moments, counted)
 
 
 def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership | None = None) -> Factored:

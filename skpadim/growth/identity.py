@@ -11,11 +11,12 @@ from torch import nn
 from ..images.digests import digest
 
 if TYPE_CHECKING:
+    from ..features import CNNFeatureTransformer
     from .detectors import Steps
 
 _DIGITS = 16
 # What files do not say that were written before there was a choice.
-_BEFORE = {"resize": "'stretch'", "decoding": "'exact'"}
+_BEFORE = {"resize": "'stretch'", "decoding": "'exact'", "padding, by the sizes of its photos": "None"}
 
 #: What decides statistics and scores, by the parameter that decides it; equal only for equal content.
 Identity = dict[str, str]
@@ -47,6 +48,7 @@ def identity(steps: Steps) -> Identity:
         "patch_stride": repr(features.pooling_),
         "value_range": repr(features.value_range),
         "align": "None" if aligner is None else f"a template {_short(*aligner.identity())}",
+        "padding, by the sizes of its photos": _padding(features),
         "ignore": "None" if ignored is None else f"a mask {_short(ignored)}",
         "precision": repr(features.precision),
         "engine": repr(features.engine),
@@ -85,6 +87,13 @@ def refuse_others(kinds: Sequence[Mapping[str, str]], names: Sequence[str] | Non
                     "have the same network, channels, sizes and parameters: fit all of them with the same, "
                     "random_state included."
                 )
+
+
+def _padding(features: CNNFeatureTransformer) -> str:
+    """Return which places most photos leave to padding, and which nobody has therefore learned."""
+    if features.resize_ != "pad" or features.ignored_ is None:
+        return "None"
+    return f"{features.ignored_.mean():.0%} of all, a mask {_short(features.ignored_)}"
 
 
 def _network(backbone: str | nn.Module, arrays: Mapping[str, np.ndarray]) -> str:

@@ -372,12 +372,13 @@ class Images(NoteTaker):
             """Decode and resize an image, or say what is wrong with it where such are skipped."""
             try:
                 pixels, size = self._read(index, least)
-                if place is not None:
-                    return self._placed(place, pixels, size, index)
             except ValueError as error:
                 if not self._skip_failures:
                     raise
                 return str(error)
+            if place is not None:
+                placed, placement = place(pixels, size)
+                return placed, size, placement
             return crop_as_rgb(resize(pixels, image_size, interpolation), window), size, None
 
         if self._wants_decoding():
@@ -392,12 +393,23 @@ class Images(NoteTaker):
                 if batch:
                     yield _collate(batch)
 
-    def _placed(self, place: Placer, pixels: torch.Tensor, size: Size, index: int) -> Loaded:
-        try:
-            placed, placement = place(pixels, size)
-        except ValueError as error:
-            raise ValueError(f"{self.describe(index)} {error}") from error
-        return placed, size, placement
+    def leave_out(self, index: int, reason: str) -> None:
+        """Raise what is wrong with an image, or note it where such are skipped.
+
+        Parameters
+        ----------
+        index : int
+        reason : str
+            It goes on from the image's name.
+
+        Raises
+        ------
+        ValueError
+        """
+        message = f"{self.describe(index)} {reason}"
+        if not self._skip_failures:
+            raise ValueError(message)
+        self.failures[index] = message
 
     def _without_failures(
         self, indices: Sequence[int], loaded: Iterable[Loaded | str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -30,6 +31,12 @@ def hidden_patches(outside: Tensor, grid: Size) -> Tensor:
     Tensor of shape (n_photos, rows, columns), bool
     """
     return functional.adaptive_avg_pool2d(outside[:, None].float(), grid)[:, 0] > _HIDDEN
+
+
+def touched_patches(pixels: NDArray[np.bool_], grid: Size) -> Tensor:
+    """Return which patches (rows, columns) of a grid any marked pixel (height, width) lies in."""
+    marked = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
+    return functional.adaptive_max_pool2d(marked.float()[None], grid)[0] > 0
 
 
 def rarely_seen(hidden: Tensor, size: Size) -> NDArray[np.bool_]:

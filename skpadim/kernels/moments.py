@@ -207,10 +207,16 @@ def total_variation(moments: Moments) -> Tensor:
     return total[tree.places(tree.depth - 1)]
 
 
-def mean_variance(moments: Moments) -> float:
-    """Return the variance, by N - 1, averaged over the fine patches and all channels."""
+def mean_variance(moments: Moments, counted: Tensor | None = None) -> float:
+    """Return the variance, by N - 1, averaged over the fine patches and all channels.
+
+    Over those patches (n_patches,), bool, that are counted; None, or if none is: over all.
+    """
     n_channels = sum(mean.shape[1] for mean in moments.means)
-    return float(total_variation(moments).mean()) / n_channels / (moments.n_images - 1)
+    variation = total_variation(moments)
+    if counted is not None and counted.any():
+        variation = variation[counted.to(variation.device)]
+    return float(variation.mean()) / n_channels / (moments.n_images - 1)
 
 
 def is_constant(moments: Moments) -> bool:

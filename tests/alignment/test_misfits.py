@@ -34,6 +34,12 @@ def test_few_photos_far_from_all_others_are_named():
     assert "X[23] by 0.10, X[22] by 0.20, X[21] by 0.30, the worst;" in many
 
 
+def test_among_photos_that_are_much_alike_less_of_a_difference_is_enough():
+    fits = [*np.linspace(0.98, 1.0, 30), 0.84]
+    assert "X[30] by 0.84; the middle one by 0.99" in told(fits)
+    assert told([*np.linspace(0.88, 1.0, 30), 0.84]) is None
+
+
 def test_photos_that_vary_as_a_whole_have_no_misfits():
     # As those of surfaces do: evenly from 0.3 to 0.9.
     fits = np.linspace(0.3, 0.9, 40)

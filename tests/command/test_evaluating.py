@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from commands import run
 from skpadim.datasets import load_inspection_folder, read_mask
+from skpadim.model_file import load_model
 
 
 def test_metrics_are_those_of_other_programs(model, model_path, drawn):
@@ -93,3 +94,21 @@ def test_what_crop_size_cut_away_does_not_count(drawn, tmp_path):
 def test_folders_of_another_layout_are_refused(model_path, drawn):
     result = run("evaluate", model_path, drawn / "train", status=2)
     assert "a folder 'good' and one for each defect" in result.stderr
+
+
+def test_of_moved_photos_what_is_out_of_sight_counts_as_good(drawn, tmp_path):
+    run("fit", drawn, "-o", tmp_path / "m.skpadim", "--image-size", "64", "--align", "rigid")
+    found = json.loads(run("evaluate", tmp_path / "m.skpadim", drawn, "--json").stdout)
+    photos, detector = load_inspection_folder(drawn), load_model(tmp_path / "m.skpadim").detector
+    maps = detector.inspect(photos.X_test, maps=True, original_size=True)
+    masks = [np.zeros((64, 64), bool) if mask is None else read_mask(mask) for mask in photos.masks_test]
+    assert any(np.isnan(one.map).any() for one in maps)
+    marked, scores = [], []
+    for one, mask in zip(maps, masks, strict=True):
+        rows, columns = (np.flatnonzero(np.isfinite(one.map).any(axis=axis)) for axis in (1, 0))
+        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        marked.append((mask & np.isfinite(one.map))[window].ravel())
+        scores.append(np.nan_to_num(one.map)[window].ravel())
+    expected = roc_auc_score(np.concatenate(marked), np.concatenate(scores))
+    assert found["pixels"]["roc_auc"] == pytest.approx(expected)
+    assert 0 < found["pixels"]["pro"] <= 1
