@@ -52,7 +52,8 @@ WHY = {
     "is fitted is as large whatever it has learned from, so scores do not see the number of photos.",
     "pixels": "Patches are one for 64 pixels, so moments, factors, leave-one-out scores, distances and what "
     "memory holds of them are linear. The network takes as many photos together as keep each activation "
-    "below 32 MB: of larger photos fewer, and at last one, whose activations may be larger than that. Maps "
+    "below 32 MB: of larger photos fewer, and at last one, whose activations may be larger than that: then "
+    "they come from the system anew at each call, page by page, and leave the caches. Maps "
     "are two products of matrices a photo, whose work grows with the cube of a side: power 1.5. Where a "
     "power is below 1, what comes once a call or once a fit still has a share.",
     "channels": "The rows of the inverse factors that a distance reads and multiplies are as many as the "

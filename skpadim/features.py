@@ -113,7 +113,8 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     decoding : {"exact", "draft"}, default="exact"
         "draft": JPEG files of large photos are decoded to a half, a quarter or an eighth of their sides, as
         long as that is twice what the network sees or more: of 12 megapixels in a third of the time. Scores
-        differ a little from those of other files, so that all should be of one kind, at the fit and later.
+        differ by 2 % in the mean from those of whole photos, so that all should be of one kind, at the fit
+        and later.
     patch_stride : int or None, default=None
         Pixels from one patch to the next, at least: features of finer layers are averaged over square cells
         of whole patches, at most so wide. Statistics, files and the time of scoring shrink by the number of

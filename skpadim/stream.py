@@ -50,17 +50,13 @@ class FeatureBatch(NamedTuple):
     def only(self, kept: Sequence[int]) -> FeatureBatch:
         """Return the batch with some of its images alone."""
         rows = list(kept)
-        indices, sizes, contents, placements = (
-            [part[row] for row in rows] if part else []
-            for part in (self.indices, self.original_sizes, self.contents, self.placements)
-        )
         return FeatureBatch(
-            indices,
+            [self.indices[row] for row in rows],
             [level[rows] for level in self.levels],
-            sizes,
+            [self.original_sizes[row] for row in rows],
             None if self.statistics is None else self.statistics[rows],
-            contents,
-            placements,
+            [self.contents[row] for row in rows] if self.contents else [],
+            [self.placements[row] for row in rows] if self.placements else [],
             None if self.placed is None else self.placed.only(rows),
         )
 

@@ -27,6 +27,7 @@ _ROUNDING = 1e-6
 _NARROW = 1 / 16
 _MANY_BEYOND = 0.01
 _PIXELS_LOOKED_AT = 20_000
+_SAMPLES_AT_A_TIME = 16
 # One for all: a lock that is renewed after a fork is never let go, and one is held for a moment only.
 _SEEN_LOCK = ForkSafeLock()
 
@@ -204,7 +205,7 @@ def _explain_beyond(values: np.ndarray, full_scale: Range) -> str:
 
 
 class RangeSeen:
-    """How much of their full scale photos use together: three numbers, however many photos there are.
+    """How much of their full scale photos use together: a few numbers, however many photos there are.
 
     Examples
     --------
@@ -217,23 +218,39 @@ class RangeSeen:
     def __init__(self) -> None:
         self._low, self._high = np.inf, -np.inf
         self._beyond, self._count = 0.0, 0
+        # Samples of the last photos: their ends are worked out when there are many, or somebody asks.
+        self._samples: list[np.ndarray] = []
 
     def add(self, shares: np.ndarray, beyond: float, n_images: int = 1) -> None:
         """Take in images: bytes, or floats in [0, 1]; `beyond` is the share that was cut off."""
-        largest = 255 if shares.dtype == np.uint8 else 1
-        # A thousandth at either end may be dead or hot pixels of the camera.
-        sample = shares.ravel()[:: max(1, shares.size // _PIXELS_LOOKED_AT)]
-        low, high = (float(end) / largest for end in _ends(sample))
+        sample = shares.ravel()[:: max(1, shares.size // _PIXELS_LOOKED_AT)].copy()
         with _SEEN_LOCK:
-            self._low, self._high = min(self._low, low), max(self._high, high)
+            self._samples.append(sample)
             self._beyond += beyond * n_images
             self._count += n_images
+            if len(self._samples) >= _SAMPLES_AT_A_TIME:
+                self._look()
 
     def absorb(self, other: RangeSeen) -> None:
         """Take in what was seen of other images."""
-        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
-        self._beyond += other._beyond
-        self._count += other._count
+        with _SEEN_LOCK:
+            other._look()
+            self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+            self._beyond += other._beyond
+            self._count += other._count
+
+    def __getstate__(self) -> dict[str, Any]:
+        with _SEEN_LOCK:
+            self._look()
+        return vars(self)
+
+    def _look(self) -> None:
+        for sample in self._samples:
+            largest = 255 if sample.dtype == np.uint8 else 1
+            # A thousandth at either end may be dead or hot pixels of the camera.
+            low, high = (float(end) / largest for end in _ends(sample))
+            self._low, self._high = min(self._low, low), max(self._high, high)
+        self._samples.clear()
 
     def explain(self) -> str | None:
         """Say what looks wrong with the range of all photos; None if nothing does.
@@ -245,6 +262,8 @@ class RangeSeen:
                 f"{self._beyond / self._count:.0%} of all pixels lie beyond value_range and count as black "
                 "or white: widen it, unless they should."
             )
+        with _SEEN_LOCK:
+            self._look()
         used = self._high - self._low
         if not 0 < used < _NARROW:
             return None
