@@ -28,7 +28,7 @@ demo: $(READY) ## Fit and score drawn photos of a machined part (offline, about 
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## Run the tests and the examples in the docstrings
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Check style, formatting and types
 	@$(BIN)/ruff check

@@ -577,9 +577,10 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         images, view = self.images(X), self._at_sight()
         for batch in self._batches_of_features(images, channels, measure, start):
             placed = view.batch(batch.placements, batch.original_sizes)
-            view.note_astray(images, placed, batch.indices)
             judged = self._without_unseen(images, batch._replace(placed=placed))
             if judged.indices:
+                assert judged.placed is not None
+                view.note_astray(images, judged.placed, judged.indices)
                 yield judged
 
     def _without_unseen(self, images: Images, batch: FeatureBatch) -> FeatureBatch:

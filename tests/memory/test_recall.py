@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import pickle
 import shutil
 from pathlib import Path
@@ -22,6 +21,7 @@ from skpadim.datasets import make_inspection_images
 from skpadim.images.collection import Images
 from skpadim.memory.store import FeatureStore
 from skpadim.model_selection import OneClassKFold
+from skpadim.network import extractor
 
 SIZE = 32
 LAYERS = ("layer1", "layer2", "layer3")
@@ -42,15 +42,14 @@ def files(photos, tmp_path):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Count how many images every convolution sees."""
+    """Count how many images the network sees, each time that it runs."""
     seen = []
 
-    @functools.wraps(nn.Conv2d.forward)
-    def counted(self, x, forward=nn.Conv2d.forward):
-        seen.append(len(x))
-        return forward(self, x)
+    def counted(pixels, *how, normalised=extractor.normalised_pixels):
+        seen.append(len(pixels))
+        return normalised(pixels, *how)
 
-    monkeypatch.setattr(nn.Conv2d, "forward", counted)
+    monkeypatch.setattr(extractor, "normalised_pixels", counted)
     return seen
 
 
