@@ -391,11 +391,16 @@ def reasons_of(arrays: Mapping[str, NDArray[Any]], name: str, reasons: str) -> d
 
 
 def of_texts(texts: Sequence[str]) -> NDArray[np.uint8]:
-    """Return texts as bytes of UTF-8, a zero behind each."""
+    """Return texts as bytes of UTF-8, a zero behind each; names of files may hold what UTF-8 has not."""
     joined = "".join(text + "\0" for text in texts)
-    return np.frombuffer(joined.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+    return np.frombuffer(joined.encode("utf-8", "surrogatepass"), dtype=np.uint8)
 
 
 def texts_of(content: NDArray[np.uint8]) -> list[str]:
-    """Return what `of_texts` was given."""
-    return content.tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1]
+    """Return what `of_texts` was given, now or by earlier versions, which wrote the bytes of such names."""
+    joined = content.tobytes()
+    try:
+        texts = joined.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        texts = joined.decode("utf-8", "surrogateescape")
+    return texts.split("\0")[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -152,8 +152,13 @@ def test_nothing_learned_is_packed_too():
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"))))
+@example(["\udd00", "caf\udce9.png", "\U0001f600"])
 def test_texts_come_back(texts):
     assert texts_of(of_texts(texts)) == texts
+
+
+def test_texts_that_earlier_versions_wrote_come_back():
+    assert texts_of(np.frombuffer(b"caf\xe9.png\0b.png\0", dtype=np.uint8)) == ["caf\udce9.png", "b.png"]
 
 
 def assert_same_arrays(one, other):

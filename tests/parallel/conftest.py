@@ -24,7 +24,7 @@ def running_cluster():
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=True, protocol="tcp://", dashboard_address=":0"
         ) as running,
         distributed.Client(running) as client,
     ):
