@@ -143,6 +143,7 @@ def _by_pixels(photos: Sequence[Photo], spool: Mapping[Path, Path]) -> dict[str,
         return None
 
     def pairs() -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
+        """Yield the mask and the map of each photo, where the network looked."""
         for photo in photos:
             scores = np.load(spool[photo.path])
             mask = np.zeros(scores.shape, bool) if photo.mask is None else _mask_of(photo, scores.shape)

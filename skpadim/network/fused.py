@@ -12,7 +12,7 @@ import platform
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import GraphModule, Node
 
 from .trunks import without_cycle
@@ -37,11 +37,15 @@ def can_be_fused(trunk: nn.Module, device: torch.device, dtype: torch.dtype) -> 
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     mkldnn: Any = torch.backends.mkldnn
-    return mkldnn.is_available() and mkldnn.enabled and all(map(_is_finite, trunk.parameters()))
+    return mkldnn.is_available() and mkldnn.enabled and all(map(_gives_numbers, trunk.modules()))
 
 
-def _is_finite(weights: Tensor) -> bool:
-    return bool(torch.isfinite(weights).all())
+def _gives_numbers(module: nn.Module) -> bool:
+    """Return whether a module's own weights are numbers, and, of a batch norm, their root, too."""
+    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    if isinstance(module, nn.BatchNorm2d) and module.running_var is not None:
+        own.append((module.running_var + module.eps).rsqrt())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in own)
 
 
 def fused(trunk: GraphModule) -> GraphModule:
@@ -65,7 +69,6 @@ def fused(trunk: GraphModule) -> GraphModule:
             result.graph.erase_node(node)
         elif _is_plain(module):
             _fuse(result, node, module, _clamp_behind(trunk, node))
-    result.graph.eliminate_dead_code()
     result.delete_all_unused_submodules()
     result.recompile()
     return without_cycle(result)

@@ -116,11 +116,19 @@ def test_broken_weights_and_an_application_without_onednn_are_left_to_torch():
     assert not can_be_fused(trunk, CPU, torch.float32)
 
 
-def test_a_broken_file_of_weights_is_refused(tmp_path):
-    """Its entries are numbers, but the batch norm that is folded is none."""
-    state = {name: value.clone() for name, value in network("resnet18").state_dict().items()}
-    state["layer1.0.bn1.running_var"][0] = -1
-    detector = PaDiMDetector("resnet18", weights=saved(state, tmp_path), image_size=64, device="cpu")
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("resnet18", "layer1.0.bn1.running_var"),
+        ("densenet121", "features.denseblock1.denselayer1.norm1.running_var"),
+    ],
+    ids=["folded", "not folded"],
+)
+def test_a_broken_file_of_weights_is_refused(name, entry, tmp_path):
+    """Its entries are numbers, but what a batch norm makes of them is none."""
+    state = {key: value.clone() for key, value in network(name).state_dict().items()}
+    state[entry][0] = -1
+    detector = PaDiMDetector(name, weights=saved(state, tmp_path), image_size=64, device="cpu")
     photos = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     with pytest.raises(ValueError, match="NaN"):
         detector.set_params(false_alarm_rate=0.3).fit(photos)
