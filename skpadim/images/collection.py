@@ -468,8 +468,8 @@ class Images(NoteTaker):
         else:
             raster = decode(photo, name, least)
             if raster.lost is not None:
-                self.notes.lost = self.notes.lost or f"{name}: {raster.lost}"
-            pixels, size = self._scaled(raster, name)[None], raster.size
+                self.notes.add_lost(index, f"{name}: {raster.lost}")
+            pixels, size = self._scaled(raster, name, index)[None], raster.size
         height, width = pixels.shape[1:3]
         return (pixels if pixels.ndim == 4 else pixels[..., None]), size or (height, width)
 
@@ -482,13 +482,13 @@ class Images(NoteTaker):
         if stack.ndim == 3:
             stack = stack[..., None]
         try:
-            return self._scaled(Raster(stack), "X", len(stack))
+            return self._scaled(Raster(stack), "X", indices[0], len(stack))
         except ValueError:
             for index, image in zip(indices, stack, strict=True):
-                self._scaled(Raster(image), self.describe(index))
+                self._scaled(Raster(image), self.describe(index), index)
             raise
 
-    def _scaled(self, raster: Raster, name: str, n_images: int = 1) -> torch.Tensor:
+    def _scaled(self, raster: Raster, name: str, first: int, n_images: int = 1) -> torch.Tensor:
         """Scale values to bytes or shares, and take note of how far they reach."""
         try:
             shares, beyond = scale(raster, self._value_range)
@@ -496,7 +496,7 @@ class Images(NoteTaker):
             raise ValueError(f"{name} {error}") from error
         self.notes.range_seen.add(shares, beyond, n_images)
         if raster.values.dtype.kind == "u" and raster.values.dtype.itemsize > 1:
-            self.notes.deep.setdefault(raster.full_scale is not None, name)
+            self.notes.add_deep(first, name, is_stated=raster.full_scale is not None)
         # torch takes no negative strides or foreign byte order, and warns of read-only memory. NumPy leaves
         # a negative stride along an axis of length one.
         own = shares.copy() if min(shares.strides, default=0) < 0 else shares

@@ -5,7 +5,11 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 
+from ..base.locks import ForkSafeLock
 from .scales import RangeSeen, ValueRange
+
+# Threads decode photos in any order, and what is told is of the first of them.
+_LOCK = ForkSafeLock()
 
 
 @dataclass
@@ -17,10 +21,11 @@ class Notes:
     failures : dict of int to str
         What was wrong with photos that were skipped, by their index.
     range_seen : RangeSeen
-    deep : dict of bool to str
-        The first photo of over 8 bits that states its range, and the first that does not.
-    lost : str or None
-        Of which photo the reader at hand had to leave out bits, and which.
+    deep : dict of bool to (int, str)
+        Index and name of the first photo of over 8 bits that states its range, and of the first that does
+        not.
+    lost : (int, str) or None
+        Index of the first photo of which the reader at hand had to leave out bits, and which.
     n_astray : int
         In how many photos the part was not found, where they are aligned.
     astray : str or None
@@ -29,10 +34,20 @@ class Notes:
 
     failures: dict[int, str] = field(default_factory=dict)
     range_seen: RangeSeen = field(default_factory=RangeSeen)
-    deep: dict[bool, str] = field(default_factory=dict)
-    lost: str | None = None
+    deep: dict[bool, tuple[int, str]] = field(default_factory=dict)
+    lost: tuple[int, str] | None = None
     n_astray: int = 0
     astray: str | None = None
+
+    def add_deep(self, index: int, name: str, *, is_stated: bool) -> None:
+        """Note that a photo has over 8 bits, and whether it states its range."""
+        with _LOCK:
+            self.deep[is_stated] = min((index, name), self.deep.get(is_stated, (index, name)))
+
+    def add_lost(self, index: int, reason: str) -> None:
+        """Note that bits of a photo had to be left out."""
+        with _LOCK:
+            self.lost = min((index, reason), self.lost or (index, reason))
 
     def add_astray(self, reason: str) -> None:
         """Note that the part was not found in a photo."""
@@ -43,8 +58,9 @@ class Notes:
         """Take in what was noticed of other photos, which come after these and are counted from ``first``."""
         self.failures |= {first + index: reason for index, reason in other.failures.items()}
         self.range_seen.absorb(other.range_seen)
-        self.deep = other.deep | self.deep
-        self.lost = self.lost or other.lost
+        self.deep = {key: (first + index, name) for key, (index, name) in other.deep.items()} | self.deep
+        if self.lost is None and other.lost is not None:
+            self.lost = (first + other.lost[0], other.lost[1])
         self.n_astray += other.n_astray
         self.astray = self.astray or other.astray
 
@@ -53,7 +69,7 @@ class Notes:
         if len(self.deep) < 2:
             return None
         return (
-            f"{self.deep[True]} states which values are black and white, and {self.deep[False]}, of "
+            f"{self.deep[True][1]} states which values are black and white, and {self.deep[False][1]}, of "
             "over 8 bits too, does not, so that the range of its type counts: one camera would come out "
             "at two scales. Pass value_range, the number of bits or (low, high), for all."
         )
@@ -118,7 +134,7 @@ class NoteTaker:
         """Warn, once, if of any image the reader at hand had to leave out bits."""
         if self.notes.lost is not None and not self._told_of_lost_bits and not self._is_silent:
             self._told_of_lost_bits = True
-            warnings.warn(self.notes.lost, UserWarning, stacklevel=3)
+            warnings.warn(self.notes.lost[1], UserWarning, stacklevel=3)
 
     def warn_of_astray(self) -> None:
         """Warn in how many photos the part was not found, if in any, and name the first."""

@@ -27,11 +27,25 @@ def test_failures_are_counted_from_where_a_part_begins():
 
 
 def test_the_first_photo_of_a_kind_is_named():
-    notes = Notes(deep={True: "a"}, lost="of a")
-    notes.absorb(Notes(deep={True: "b", False: "c"}, lost="of b"), 2)
-    assert notes.deep == {True: "a", False: "c"}
-    assert notes.lost == "of a"
+    notes = Notes(deep={True: (1, "a")}, lost=(1, "of a"))
+    notes.absorb(Notes(deep={True: (0, "b"), False: (1, "c")}, lost=(0, "of b")), 2)
+    assert notes.deep == {True: (1, "a"), False: (3, "c")}
+    assert notes.lost == (1, "of a")
     assert notes.explain_mixture().startswith("a states which values are black and white, and c,")
+
+    nothing = Notes()
+    nothing.absorb(Notes(lost=(0, "of b")), 2)
+    assert nothing.lost == (2, "of b")
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_first_photo_is_named_whichever_is_decoded_first(order):
+    notes = Notes()
+    for index in order:
+        notes.add_deep(index, f"X[{index}]", is_stated=index == 1)
+        notes.add_lost(index, f"of X[{index}]")
+    assert notes.deep == {True: (1, "X[1]"), False: (0, "X[0]")}
+    assert notes.lost == (0, "of X[0]")
 
 
 def test_the_range_is_that_of_all():
@@ -44,7 +58,9 @@ def test_the_range_is_that_of_all():
 
 def test_what_is_told_and_what_not():
     photos = Photos("auto", skip_failures=True)
-    photos.notes.absorb(Notes({2: "X[2] is torn"}, deep={True: "a", False: "b"}, lost="bits of a"), 0)
+    photos.notes.absorb(
+        Notes({2: "X[2] is torn"}, deep={True: (0, "a"), False: (1, "b")}, lost=(0, "bits of a")), 0
+    )
     with pytest.warns(UserWarning, match=r"1 of 10 images .* the first: X\[2\] is torn"):
         photos.warn_of_failures()
     with pytest.warns(UserWarning, match="two scales"):
