@@ -22,21 +22,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .alignment.aligner import PartAligner
-from .alignment.choice import CHOICES, fit_aligner
-from .alignment.view import AlignedView
+from .alignment.choice import CHOICES
 from .base.checks import check_size
 from .base.devices import join_on_host
 from .base.randomness import draw_seed
 from .base.state import rolls_back
 from .fitted_network import FittedNetwork
-from .images.arrays import Size
-from .images.arriving import ArrivingImages
+from .fitted_view import FittedView
 from .images.collection import ImageBatch, Images, check_images
 from .images.digests import digest
-from .images.hidden import touched_patches
-from .images.ignore import ignored_window
 from .images.inputs import describe_image_input
-from .images.placing import WAYS, colour_of_nothing
+from .images.placing import WAYS
 from .images.resizing import images_at_a_time
 from .images.scales import ValueRange
 from .kernels.pooling import pooled, pooled_shapes, pooling
@@ -47,15 +43,7 @@ from .network.engines import ENGINES, check_engine
 from .network.extractor import NETWORK_LOCK, PRECISIONS, FeatureExtractor
 from .pyramid import FeaturePyramid
 from .stream import FeatureBatch, RecalledBatches, computed_batches
-from .view import PhotoView, uncounted
 
-# Places that most photos leave to padding are learned from the sizes of so many.
-_N_SIZED = 200
-_NOTHING_LEFT = (
-    "is of {} x {} pixels, and of what the network sees of it, {} x {}, no patch is left to judge: what is "
-    "padded, moved out of sight or ignored covers all. Pass an image_size, (height, width), that is nearer "
-    "to its aspect, or leave it out."
-)
 # Threads that decode, unless the user says more: each holds a photo.
 _MOST_DECODERS = 8
 
@@ -70,7 +58,7 @@ class _Built:
     onnx: NDArray[np.uint8] | None
 
 
-class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_keys=None):  # type: ignore[call-arg]
+class CNNFeatureTransformer(TransformerMixin, FittedView, FittedNetwork, auto_wrap_output_keys=None):  # type: ignore[call-arg]
     """Turn images into the embeddings of a frozen convolutional network.
 
     Parameters
@@ -211,13 +199,9 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
     }
 
     #: Files of earlier versions have none.
-    ignored_: NDArray[np.bool_] | None = None
-    painted_: NDArray[np.bool_] | None = None
-    aligner_: PartAligner | None = None
     pooling_: tuple[int, ...] | None = None
-    resize_: str = "stretch"
     decoding_: str = "exact"
-    _rebuilt = ("_extractor", "_view")
+    _rebuilt = (*FittedNetwork._rebuilt, *FittedView._rebuilt)
     #: What tells the network of the fit from others in ``memory``; None where it was fitted without one.
     _identity: str | None = None
 
@@ -323,63 +307,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         self.trunk_onnx_ = built.onnx
         self._take(dict(built.backbone.arrays), lambda: built.extractor)
         return self
-
-    def learn_places(self, X: Images | ArrivingImages | None) -> Self:
-        """Learn what good photos show of what the network sees: what :meth:`fit` does with images.
-
-        Where their parts lie, if ``align`` says so, and which places most of them leave to padding.
-
-        Parameters
-        ----------
-        X : Images, ArrivingImages or None
-            None: there are none at hand.
-
-        Returns
-        -------
-        self
-        """
-        aligner = fit_aligner(self.align, X, self.resize_, self.resized_size_)
-        if self.resize_ != "pad" or X is None:
-            return self._take_places(aligner, [])
-        images = X if isinstance(X, Images) else X.first(_N_SIZED)
-        return self._take_places(aligner, images.sizes(images.spread(_N_SIZED)))
-
-    def take_sizes(self, sizes: Sequence[Size]) -> Self:
-        """Learn which places most good photos leave to padding by the sizes of some.
-
-        Parameters
-        ----------
-        sizes : sequence of (int, int)
-            Height and width of each.
-
-        Returns
-        -------
-        self
-        """
-        return self._take_places(self.aligner_, sizes)
-
-    def _take_places(self, aligner: PartAligner | None, sizes: Sequence[Size]) -> Self:
-        """Take an aligner, and find the pixels of all photos that count for nothing."""
-        self.aligner_ = aligner
-        self.__dict__.pop("_view", None)
-        # Of moved photos it is what they are moved to that the mask lies on.
-        way = self.resize_ if aligner is None else "stretch"
-        where = (self.resized_size_, self.input_size_, way)
-        given = None if self.ignore is None else ignored_window(self.ignore, *where)
-        self.ignored_, self.painted_ = uncounted(self._at_sight(), given, sizes)
-        return self
-
-    def _at_sight(self) -> PhotoView | AlignedView:
-        """Return what the network sees of photos: as they lie, or through the aligner."""
-        if not hasattr(self, "_view"):
-            patches = max(shape[1:] for shape in self.level_shapes_)
-            sizes = (self.resized_size_, self.input_size_, patches)
-            if self.aligner_ is None:
-                mean, _, interpolation = self.normalisation_
-                self._view: PhotoView | AlignedView = PhotoView(self.resize_, *sizes, interpolation, mean)
-            else:
-                self._view = AlignedView(self.aligner_, *sizes)
-        return self._view
 
     def _check_identity(self, seed: int) -> str | None:
         """Return what tells the network from others in ``memory``, or None if no features are kept."""
@@ -526,13 +453,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         """
         return pooled(self._fitted_extractor().levels(batch.pixels, channels), self.pooling_)
 
-    def _painted(self, pixels: Tensor) -> Tensor:
-        """Return pixels with one colour, of which the network makes 0, where nothing counts."""
-        if self.painted_ is None:
-            return pixels
-        colour = colour_of_nothing(self.normalisation_[0], pixels.dtype)[:, None, None]
-        return torch.where(torch.from_numpy(self.painted_), colour, pixels)
-
     def levels(self, X: Any, channels: Sequence[NDArray[np.int64]] | None = None) -> Iterator[list[Tensor]]:
         """Compute the embeddings of images a batch at a time, or read them where ``memory`` has them.
 
@@ -582,22 +502,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
                 assert judged.placed is not None
                 view.note_astray(images, judged.placed, judged.indices)
                 yield judged
-
-    def _without_unseen(self, images: Images, batch: FeatureBatch) -> FeatureBatch:
-        """Refuse photos of which no patch is left to judge, or leave them out where such are skipped."""
-        hidden = batch.hidden()
-        if hidden is None:
-            return batch
-        if self.ignored_ is not None:
-            grid = (hidden.shape[1], hidden.shape[2])
-            hidden = hidden | touched_patches(self.ignored_, grid).to(hidden.device)
-        unseen = hidden.flatten(1).all(dim=1).tolist()
-        for index, size, nothing in zip(batch.indices, batch.original_sizes, unseen, strict=True):
-            if nothing:
-                images.leave_out(index, _NOTHING_LEFT.format(*size, *self.resized_size_))
-        return (
-            batch.only([row for row, nothing in enumerate(unseen) if not nothing]) if any(unseen) else batch
-        )
 
     def _batches_of_features(
         self, images: Images, channels: Sequence[NDArray[np.int64]] | None, measure: bool, start: int
@@ -762,8 +666,6 @@ class CNNFeatureTransformer(TransformerMixin, FittedNetwork, auto_wrap_output_ke
         state = dict(state)
         if "n_jobs" in state:
             state["n_decoders"] = state.pop("n_jobs")
-        if "painted_" not in state and "ignored_" in state:
-            state["painted_"] = state["ignored_"]  # all there was, in earlier versions
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Tags:

@@ -13,11 +13,10 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
-from torch.nn import functional
 
 from .base.available import give_back_freed
 from .base.checks import check_size, warn_of_defective
-from .base.devices import join_on_host, own_precision, resolve_device
+from .base.devices import host_tensor, join_on_host, own_precision, resolve_device
 from .base.randomness import draw_seed
 from .base.state import Estimator, rolls_back
 from .calibration import CalibratedDecisionMixin, Calibration
@@ -29,6 +28,7 @@ from .images.hidden import touched_patches
 from .kernels.prefix import PrefixTree
 from .kernels.scoring import Scorer
 from .kernels.whitening import join_rows
+from .masked_maps import check_ignored, maps_beside_hidden, maps_beside_ignored
 from .pyramid import CoarseToFine, FeaturePyramid, PyramidInputMixin, check_batches, check_pyramid
 
 # Rows are taken so many at a time that their features, or their maps, take about this much memory.
@@ -204,7 +204,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
             As :meth:`fit`, or if a batch is something else than the first.
         """
         size = check_size("image_size", image_size)
-        mask = _check_ignored(ignored, size)
+        mask = check_ignored(ignored, size)
         on_device = check_batches(batches, resolve_device(self.device))
         growth = grow_by_place(on_device, self.n_calibration, draw_seed(self.random_state))
         calibration = self.learn(growth, size, mask)
@@ -306,7 +306,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
                 return maps_beside_hidden(distances, hidden, self.ignored_, self._fitted_scorer())
             if self.ignored_ is None:
                 return self._fitted_scorer().maps(distances)
-            return self._weighed_maps(distances, self.ignored_)
+            return maps_beside_ignored(distances, self.ignored_, self._fitted_scorer())
 
     def mark(self, distances: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Mark the anomalous pixels of a batch, on the device.
@@ -368,7 +368,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
             )
         path = tree.path(row, column)
         packed = [
-            _tensor(part).flatten(0, 1)[[node]] for part, node in zip(self.whitening_, path, strict=True)
+            host_tensor(part).flatten(0, 1)[[node]] for part, node in zip(self.whitening_, path, strict=True)
         ]
         n_channels = [shape[0] for shape in self._order.shapes]
         inverse = join_rows([part.double() for part in packed], n_channels)[0]
@@ -432,7 +432,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         """
         self.loo_indices_ = np.array(calibration.places)
         self.n_groups_ = calibration.n_groups
-        self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
+        self._scorer = self._build_scorer(host_tensor(self.whitening_[0]).dtype)
         scores = self.image_scores(calibration.squared.sqrt_(), calibration.hidden)
         self.loo_scores_ = scores[calibration.order].cpu().numpy()
         self._move_threshold(self.false_alarm_rate)
@@ -441,7 +441,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
     def _take_shapes(
         self, growth: PatchGrowth, size: tuple[int, int], ignored: NDArray[np.bool_] | None
     ) -> None:
-        self.ignored_ = _check_ignored(ignored, size)
+        self.ignored_ = check_ignored(ignored, size)
         self.level_shapes_ = list(growth.shapes)
         # Layers are sorted where they enter; only what users see by layer goes back.
         self._order = CoarseToFine(self.level_shapes_)
@@ -450,13 +450,6 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self.sigma_ = float(self.sigma)
         self.n_samples_seen_ = growth.n_images
 
-    def _weighed_maps(self, distances: Tensor, ignored: NDArray[np.bool_]) -> Tensor:
-        """Return maps in which what is to be ignored is 0, and adds nothing to what is around it."""
-        scorer = self._fitted_scorer()
-        counted, share = weights_beside(ignored, scorer, distances)
-        maps = scorer.maps(distances * counted) / share
-        return maps.masked_fill_(_tensor(ignored).to(distances.device), 0)
-
     def cpu_scorer(self) -> Scorer:
         """Return the Gaussians as tensors of float32 on the CPU, and the matrices that make maps."""
         check_is_fitted(self)
@@ -464,8 +457,8 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
 
     def _build_scorer(self, dtype: torch.dtype, device: torch.device | None = None) -> Scorer:
         device = resolve_device(self.device) if device is None else device
-        means = self._order.sort([_tensor(mean) for mean in self.location_])
-        whitening = [_tensor(part).to(device, dtype) for part in self.whitening_]
+        means = self._order.sort([host_tensor(mean) for mean in self.location_])
+        whitening = [host_tensor(part).to(device, dtype) for part in self.whitening_]
         return Scorer.build(means, whitening, self.image_size_, self.sigma_)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -477,7 +470,7 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
     def _fitted_scorer(self) -> Scorer:
         """Return the scorer, built again where a file was loaded."""
         if not hasattr(self, "_scorer"):
-            self._scorer = self._build_scorer(_tensor(self.whitening_[0]).dtype)
+            self._scorer = self._build_scorer(host_tensor(self.whitening_[0]).dtype)
         return self._scorer
 
     def _distances(self, X: FeaturePyramid | ArrayLike) -> Iterator[Tensor]:
@@ -503,55 +496,4 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         step = max(1, _CHUNK_BYTES // max(1, sum(level[0].nbytes for level in pyramid.levels)))
         for start in range(0, len(pyramid), step):
             rows = slice(start, start + step)
-            yield rows, [_tensor(level[rows]).to(device) for level in pyramid.levels]
-
-
-def maps_beside_hidden(
-    distances: Tensor, hidden: Tensor, ignored: NDArray[np.bool_] | None, scorer: Scorer
-) -> Tensor:
-    """Return maps (n, height, width) to which patches (n, h, w) that an image does not show add nothing.
-
-    They are 0 there, and where pixels (height, width) are ignored in all images.
-    """
-    counted = (~hidden.to(distances.device)).to(distances.dtype)
-    if ignored is not None:
-        counted = counted * weights_beside(ignored, scorer, distances)[0]
-    share = scorer.maps(counted).clamp_(min=torch.finfo(distances.dtype).tiny)
-    maps = scorer.maps(distances * counted) / share
-    unseen = (
-        functional.interpolate(hidden[:, None].to(distances), size=maps.shape[1:], mode="nearest")[:, 0] > 0
-    )
-    if ignored is not None:
-        unseen |= _tensor(ignored).to(unseen.device)
-    return maps.masked_fill_(unseen, 0)
-
-
-def weights_beside(
-    ignored: NDArray[np.bool_], scorer: Scorer, like: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return which patches (h, w) count where pixels are ignored, and the share (height, width) of these.
-
-    Smoothing mixes: a map of the patches that count, divided by this share, is the mean of those alone.
-    """
-    like = scorer.rows if like is None else like
-    counted = (~touched_patches(ignored, scorer.tree.fine_shape))[None].to(like)
-    share = scorer.maps(counted)
-    return counted[0], share.clamp(min=torch.finfo(share.dtype).tiny)[0]
-
-
-def _check_ignored(ignored: Any, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """Return a copy of a mask of pixels that count for nothing, or None."""
-    if ignored is None:
-        return None
-    mask = np.array(ignored)
-    if mask.shape != size or mask.dtype != bool or mask.all():
-        raise ValueError(
-            f"ignored has shape {mask.shape} and dtype {mask.dtype}; expected bools of the shape {size} of "
-            "an image, not all True."
-        )
-    return mask
-
-
-def _tensor(array: NDArray[Any]) -> Tensor:
-    """Wrap an array as a tensor; torch warns of arrays that are read-only, so these are copied."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+            yield rows, [host_tensor(level[rows]).to(device) for level in pyramid.levels]

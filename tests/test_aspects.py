@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from torch.nn.utils import skip_init
 
 import plain
-from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian, PhotoLoader, merge
+from skpadim import CNNFeatureTransformer, PaDiMDetector, PhotoLoader, merge
 from skpadim.datasets import make_inspection_images
 from skpadim.export import to_onnx
 from skpadim.growth.identity import refuse_others
@@ -399,28 +399,6 @@ def test_what_cannot_be_combined_is_refused_in_words(tmp_path):
     detector = small(resize="crop", false_alarm_rate=0.2).fit(draw(12, 32, 64))
     with pytest.raises(ValueError, match=r"resize='crop' cannot be exported: .*resize='stretch'"):
         to_onnx(detector, tmp_path / "detector.onnx")
-
-
-def test_a_gaussian_that_hides_nothing_is_as_without_to_the_bit():
-    rng = np.random.default_rng(0)
-    gaussian = PatchGaussian(sigma=2).fit(rng.normal(size=(50, 4, 6, 6)).astype(np.float32))
-    distances = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
-    nothing = torch.zeros(3, 6, 6, dtype=torch.bool)
-    assert torch.equal(gaussian.maps(distances, nothing), gaussian.maps(distances))
-
-
-def test_what_another_photo_hides_changes_nothing_where_pixels_are_ignored():
-    """The mask covers a part of some patches: their other pixels count, whatever else is in the batch."""
-    mask = np.zeros((64, 64), bool)
-    mask[:10, :21] = True
-    gaussian = small(ignore=mask, false_alarm_rate=0.2).fit(draw(12, 64, 64)).pipeline_["gaussian"]
-    distances = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0)) + 1
-    hidden = torch.zeros(2, 16, 16, dtype=torch.bool)
-    hidden[0, :4] = True
-    alone, beside = gaussian.maps(distances[1:]), gaussian.maps(distances, hidden)
-    assert_allclose(beside[1], alone[0], rtol=1e-5)
-    assert (beside[1].numpy()[mask] == 0).all() and (beside[1].numpy()[~mask] > 0).all()
-    assert (beside[0, :16] == 0).all()
 
 
 def photos_of(sizes):

@@ -13,8 +13,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.pipeline import Pipeline
 
-import plain
-from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, PatchGaussian
 from small import small
 
@@ -102,37 +100,6 @@ def test_too_few_photos_are_left(files):
         path.write_bytes(b"no photo")
     with pytest.raises(ValueError, match=r"n_samples=1 image"), pytest.warns(UserWarning, match="4 of 5"):
         small(on_error="skip").fit(files[:5])
-
-
-def test_maps_with_ignored_pixels_equal_the_definition():
-    """The mean, weighed by the Gaussian, of the distances of those patches that no ignored pixel touches."""
-    pyramid = draw_pyramid(22, [(3, 8, 8), (4, 4, 4)], image_size=(64, 64))
-    ignored = np.zeros((64, 64), dtype=bool)
-    ignored[:20, 30:40] = True  # patches of 8 pixels: rows 0 to 2, columns 3 and 4
-    batches = [[*map(torch_of, pyramid[:20].levels)]]
-    gaussian = PatchGaussian(0.01, false_alarm_rate=0.5).fit_stream(batches, (64, 64), ignored)
-    train, new = (plain.embedding(part.levels) for part in (pyramid[:20], pyramid[20:]))
-    distances = plain.distances(train, new, 0.01)
-    counted = np.ones((8, 8))
-    counted[:3, 3:5] = 0
-    share = plain.maps(counted[None], (64, 64))
-    expected = plain.maps(distances * counted, (64, 64)) / share
-    expected[:, ignored] = 0
-    assert_allclose(gaussian.anomaly_map(pyramid[20:]), expected, rtol=1e-3, atol=1e-4)
-    assert_allclose(gaussian.score_samples(pyramid[20:]), -expected.max(axis=(1, 2)), rtol=1e-3)
-    left_out = [
-        plain.maps(plain.distances(np.delete(train, i, axis=0), train[i : i + 1], 0.01) * counted, (64, 64))
-        / share
-        for i in range(20)
-    ]
-    loo = [np.where(ignored, 0, single).max() for single in left_out]
-    assert_allclose(gaussian.loo_scores_, loo, rtol=1e-3)
-
-
-def torch_of(array):
-    import torch
-
-    return torch.from_numpy(array)
 
 
 def test_serial_numbers_may_be_ignored(photos, tmp_path):

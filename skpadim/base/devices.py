@@ -176,3 +176,18 @@ def join_on_host(parts: Iterable[Tensor]) -> NDArray[Any]:
         for index in range(torch.cuda.device_count()):  # The device need not be the current one.
             torch.cuda.synchronize(index)
     return torch.cat(host).numpy()
+
+
+def host_tensor(array: NDArray[Any]) -> Tensor:
+    """Wrap an array as a tensor on the CPU; torch warns of arrays that are read-only, so these are copied.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    Tensor
+        It shares the array's memory, if that may be written to.
+    """
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..gaussian import weights_beside
 from ..kernels.scoring import Scorer
+from ..masked_maps import weights_beside
 from .builder import GraphBuilder, as_float, float32_at_most
 
 

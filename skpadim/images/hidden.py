@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..base.devices import host_tensor
 from .arrays import Size
 
 # A patch is hidden if more than this share of it is outside of the photo.
@@ -35,8 +35,7 @@ def hidden_patches(outside: Tensor, grid: Size) -> Tensor:
 
 def touched_patches(pixels: NDArray[np.bool_], grid: Size) -> Tensor:
     """Return which patches (rows, columns) of a grid any marked pixel (height, width) lies in."""
-    marked = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
-    return functional.adaptive_max_pool2d(marked.float()[None], grid)[0] > 0
+    return functional.adaptive_max_pool2d(host_tensor(pixels).float()[None], grid)[0] > 0
 
 
 def rarely_seen(hidden: Tensor, size: Size) -> NDArray[np.bool_]:

@@ -271,25 +271,6 @@ def test_photos_that_come_once_are_no_template(photos):
         small(image_size=96, align=FrozenEstimator(PartAligner())).fit(photos.X_train)
 
 
-def test_hidden_patches_count_for_nothing():
-    rng = np.random.default_rng(0)
-    import torch
-
-    gaussian = PatchGaussian(sigma=2).fit(rng.normal(size=(50, 4, 6, 6)).astype(np.float32))
-    distances = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0))
-    hidden = torch.zeros(3, 6, 6, dtype=torch.bool)
-    hidden[0, :2], hidden[1, :, 5] = True, True
-    loud = distances.clone()
-    loud[hidden] = 1e6
-    assert_allclose(gaussian.maps(loud, hidden), gaussian.maps(distances, hidden))
-    assert_allclose(gaussian.maps(distances, hidden)[2], gaussian.maps(distances)[2], rtol=1e-5)
-    maps = gaussian.maps(torch.ones(3, 6, 6), hidden)
-    shown = ~np.kron(hidden.numpy(), np.ones((1, *(size // 6 for size in gaussian.image_size_)), dtype=bool))
-    assert_allclose(maps[torch.from_numpy(shown)], 1, rtol=1e-5)
-    assert (maps[torch.from_numpy(~shown)] == 0).all()
-    assert_array_equal(gaussian.image_scores(loud, hidden), gaussian.maps(loud, hidden).amax((1, 2)).double())
-
-
 def test_leave_one_out_scores_see_what_was_hidden():
     import torch
 

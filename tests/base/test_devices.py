@@ -14,6 +14,7 @@ import plain
 from networks import hooked, network
 from plain import draw_pyramid
 from skpadim import CNNFeatureTransformer, PaDiMDetector, PatchGaussian
+from skpadim.base.devices import host_tensor
 from skpadim.datasets import make_inspection_images
 from skpadim.kernels.moments import add_batch, empty_moments
 
@@ -147,3 +148,12 @@ def test_bfloat16_detector_goes_through_a_file(device, photos):
 def test_precision_must_be_known(photos):
     with pytest.raises(ValueError, match="'precision' parameter of PaDiMDetector"):
         PaDiMDetector(weights=None, precision="float16").fit(photos.X_train)
+
+
+def test_arrays_that_may_not_be_written_to_are_copied():
+    array = np.arange(4.0)
+    assert host_tensor(array).data_ptr() == array.ctypes.data
+    array.flags.writeable = False
+    copied = host_tensor(array)
+    assert copied.data_ptr() != array.ctypes.data
+    assert_array_equal(copied.numpy(), array)
