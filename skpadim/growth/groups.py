@@ -174,7 +174,10 @@ class GroupLabels(NamedTuple):
         if self.names:
             sample = Reservoir(n_calibration, seed)
             sample.add([], range(len(self.names)), self.names)
-            leave_out(sample, self.membership())
+            try:
+                leave_out(sample, self.membership())
+            except NotFittedError as error:  # In a fit no more images come.
+                raise ValueError(str(error)) from None
 
     def largest(self, names: bytes | bytearray = b"") -> int:
         """Return how many images the largest group has, those with other names included; 1 without groups."""
