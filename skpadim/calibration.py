@@ -36,6 +36,8 @@ class Calibration:
         Of how many groups they are; None without groups.
     hidden : Tensor of shape (n, h, w), bool, or None
         Patches that these images do not show; None where no image was moved.
+    alone : Tensor of shape (n, h, w), float64, or None
+        Where ``squared`` is without whole groups: the distances with each image left out by itself.
     """
 
     squared: Tensor
@@ -43,6 +45,7 @@ class Calibration:
     places: list[int]
     n_groups: int | None = None
     hidden: Tensor | None = None
+    alone: Tensor | None = None
 
 
 def conformal_threshold(loo_scores: NDArray[np.float64], false_alarm_rate: float) -> float:

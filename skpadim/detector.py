@@ -160,6 +160,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         as many as whole groups have.
     loo_indices_ : ndarray of shape (n_scores,)
         Which training images these are the scores of, by index in `X`.
+    n_groups_ : int or None
+        Of how many groups these are; None without groups.
     skipped_ : dict of int to str
         What was wrong with each image of the fit that ``on_error="skip"`` left out, by its index.
     photo_statistics_ : ndarray of shape (min(n_images, 500), 9)
@@ -598,6 +600,12 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         return self._fitted_steps()[2].loo_scores_
 
     @property
+    def n_groups_(self) -> int | None:
+        """Of how many groups the photos of `loo_scores_` are; None without groups."""
+        n_groups: int | None = getattr(self._fitted_steps()[2], "n_groups_", None)
+        return n_groups
+
+    @property
     def channel_indices_(self) -> NDArray[np.int64]:
         """Channels kept of the concatenated embedding."""
         return self._fitted_steps()[1].channel_indices_
@@ -656,7 +664,10 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
                 "check: this detector has not learned what good photos look like. It was saved by a version "
                 "of skpadim that did not, or taken over from another program. Fit it again."
             )
-        return PhotoChecker(self.photo_statistics_, self.loo_scores_, false_alarm_rate, self._least_fit())
+        # Photos of groups that were learned score lower than those of groups left out, and are as good.
+        alone = getattr(self._fitted_steps()[2], "alone_scores_", None)
+        scores = self.loo_scores_ if alone is None else alone
+        return PhotoChecker(self.photo_statistics_, scores, false_alarm_rate, self._least_fit())
 
     def _least_fit(self) -> float | None:
         """Return how well a part must fit to be found; None where photos are taken as they lie."""

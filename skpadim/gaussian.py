@@ -72,6 +72,9 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         Anomaly scores of training images against the Gaussians of all *other* training images, with groups
         of all images of other groups; exact. There are min(n_images, n_calibration), or with groups as many
         as whole groups have.
+    alone_scores_ : ndarray of shape (n_scores,), or None
+        With groups, the scores of the same images with each left out by itself: what good images of groups
+        that were learned score. None without groups.
     loo_indices_ : ndarray of shape (n_scores,)
         Which training images these are the scores of, by their place in the stream; of a detector, in `X`.
     n_groups_ : int or None
@@ -433,10 +436,17 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         self.loo_indices_ = np.array(calibration.places)
         self.n_groups_ = calibration.n_groups
         self._scorer = self._build_scorer(host_tensor(self.whitening_[0]).dtype)
-        scores = self.image_scores(calibration.squared.sqrt_(), calibration.hidden)
-        self.loo_scores_ = scores[calibration.order].cpu().numpy()
+        self.loo_scores_ = self._scores_in_order(calibration.squared, calibration)
+        alone = calibration.alone
+        self.alone_scores_ = None if alone is None else self._scores_in_order(alone, calibration)
         self._move_threshold(self.false_alarm_rate)
         return self
+
+    def _scores_in_order(self, squared: Tensor, calibration: Calibration) -> NDArray[np.float64]:
+        """Return the scores of images by their squared distances, which go."""
+        scores = self.image_scores(squared.sqrt_(), calibration.hidden)
+        in_order: NDArray[np.float64] = scores[calibration.order].cpu().numpy()
+        return in_order
 
     def _take_shapes(
         self, growth: PatchGrowth, size: tuple[int, int], ignored: NDArray[np.bool_] | None

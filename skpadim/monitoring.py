@@ -105,7 +105,8 @@ class LineMonitor:
     check_rate : float, default=0.01
         The ``false_alarm_rate`` that was passed to ``detector.check``; in (0, 1).
     reference : array-like of shape (n_photos,), optional
-        Anomaly scores of good photos that were not learned, to compare with first. Default: ``loo_scores_``.
+        Anomaly scores of good photos that were not learned, to compare with first. Default: ``loo_scores_``,
+        or none where these are of groups left out: photos of groups that were learned score lower.
     random_state : int, RandomState instance or None, default=0
         Decides the order of equal scores. The same number and photos give the same evidence.
 
@@ -166,7 +167,7 @@ class LineMonitor:
         self.check_rate = _number("check_rate", check_rate, 0.0, 1.0)
         learned = getattr(detector, "photo_statistics_", None)
         self._looks = [] if learned is None else with_detail(learned).T.tolist()
-        scores = detector.loo_scores_ if reference is None else reference
+        scores = _own_reference(detector) if reference is None else reference
         self._reference = [_checked_score(score, "reference") for score in np.ravel(scores).tolist()]
         if any(math.isnan(score) for score in self._reference):
             raise ValueError("reference holds NaN, the score of a photo that cannot be read. Leave it out.")
@@ -383,6 +384,12 @@ def _detector_digest(detector: Any) -> str:
             "last step of a Pipeline of its steps."
         )
     return digest(detector.loo_scores_)
+
+
+def _own_reference(detector: Any) -> ArrayLike:
+    """Return the scores of the fit that new ones are like; none where each is without a whole group."""
+    by_groups = getattr(detector, "n_groups_", None) is not None
+    return () if by_groups else detector.loo_scores_
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:

@@ -31,6 +31,8 @@ _CALIBRATION = (200, 100, 50)
 _SURELY = 0.9
 # Rows of the calibration sample come in blocks, of which only what is used counts.
 _SAMPLE_BLOCK = 64
+# Photos that are left out together, at least.
+_LEAST_OF_GROUP = 2
 # Moments of parts that jobs send, that are packed, unpacked and merged.
 _N_ON_THEIR_WAY = 5
 
@@ -187,7 +189,9 @@ def fit_bytes(plan: Plan) -> int:
     n_kept = min(plan.n_images, plan.n_calibration + (plan.n_spare or 0))
     n_features = sum(map(prod, plan.shapes))
     sample = plan.itemsize * n_features * n_kept
-    result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_kept * sizes.n_patches
+    # Left out with their groups, photos are left out alone, too.
+    n_left_out = n_kept if plan.largest_group < _LEAST_OF_GROUP else 2 * n_kept
+    result = plan.itemsize * (sizes.packed + n_features) + _DOUBLE * n_left_out * sizes.n_patches
     scorer = 0 if plan.n_spare is None else _unpacked_bytes(plan, sizes)
     learning = _batch_bytes(plan) if plan.n_jobs == 1 else moments * (_n_growths(plan) - 1)
     return (
@@ -243,7 +247,7 @@ def _batch_bytes(plan: Plan) -> int:
 def _working_bytes(sizes: _Sizes, n_images: int, largest_group: int) -> int:
     """Return what making factors and leaving images out works with, beside arguments and results."""
     alone = _working_bytes_alone(sizes, n_images)
-    if largest_group < 2:
+    if largest_group < _LEAST_OF_GROUP:
         return alone
     per_photo = _DOUBLE * sum(sizes.own) * sizes.n_under_coarse
     of_all = per_photo * sizes.n_nodes[0] * n_images

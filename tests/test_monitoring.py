@@ -351,3 +351,15 @@ def test_blur_on_drawn_photos(detector):
     state = monitor.update_many(-detector.score_samples(blurred), detector.check(blurred))
     assert state.drifted
     assert 30 <= state.first_alarm < 50
+
+
+def test_scores_of_groups_left_out_are_no_reference():
+    """New photos of an unchanged line score lower than these, and that is no drift."""
+    rng = np.random.default_rng(0)
+    features, line = rng.normal(size=(100, 30)), rng.normal(size=(300, 30))
+    by_groups = PatchGaussian().fit(features, groups=np.arange(100) // 50)
+    scores = -by_groups.score_samples(line)
+    assert LineMonitor(by_groups, reference=by_groups.loo_scores_).update_many(scores).drifted
+    assert not LineMonitor(by_groups).update_many(scores).drifted
+    alone = LineMonitor(by_groups, reference=[])
+    assert LineMonitor(by_groups).update_many(scores) == alone.update_many(scores)

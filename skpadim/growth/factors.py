@@ -81,8 +81,11 @@ def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership |
     images = [[level.permute(0, 3, 1, 2) for level in levels] for levels, _ in blocks]
     parts = [part for _, part in blocks if part is not None]
     dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
+    by_groups = plan.n_groups is not None
     try:
-        rows, squared = factor_and_leave_one_out(moments, images, epsilon, dtype, plan.groups)
+        rows, squared, alone = factor_and_leave_one_out(
+            moments, images, epsilon, dtype, plan.groups, each_alone=by_groups
+        )
     except NotPositiveDefiniteError:
         n_channels = sum(shape[0] for shape in growth.shapes)
         raise ValueError(
@@ -102,7 +105,7 @@ def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership |
         n_others[list(group.rows)] = moments.n_images - group.n_images
     _warn_of_rounding(squared.amax((1, 2)), n_others, epsilon)
     hidden = torch.cat(parts) if parts else None
-    calibration = Calibration(squared, plan.order, plan.places, plan.n_groups, hidden)
+    calibration = Calibration(squared, plan.order, plan.places, plan.n_groups, hidden, alone)
     return Factored(order.as_given(means), whitening, calibration)
 
 

@@ -42,6 +42,7 @@ class GrowingGaussian(GrowingEstimator):
     whitening_: list[NDArray[Any]] = OnDemand()  # type: ignore[assignment]
     epsilon_: float = OnDemand()  # type: ignore[assignment]
     loo_scores_: NDArray[np.float64] = OnDemand()  # type: ignore[assignment]
+    alone_scores_: NDArray[np.float64] | None = OnDemand()  # type: ignore[assignment]
     loo_indices_: NDArray[np.int64] = OnDemand()  # type: ignore[assignment]
     n_groups_: int | None = OnDemand()  # type: ignore[assignment]
     offset_: float = OnDemand()  # type: ignore[assignment]

@@ -31,7 +31,9 @@ def factor_and_leave_one_out(
     ridge: float,
     dtype: torch.dtype,
     groups: Sequence[LeftOut] = (),
-) -> tuple[list[Tensor], Tensor]:
+    *,
+    each_alone: bool = False,
+) -> tuple[list[Tensor], Tensor, Tensor | None]:
     """Factor every covariance, and leave each of some training images out, a band at a time.
 
     Parameters
@@ -44,6 +46,8 @@ def factor_and_leave_one_out(
         Of the whitening rows returned; they are computed in float64.
     groups : sequence of LeftOut, default=()
         Images that are left out together; all others are left out one by one.
+    each_alone : bool, default=False
+        Whether to tell, beside that, what images of groups are at when each is left out by itself.
 
     Returns
     -------
@@ -51,6 +55,8 @@ def factor_and_leave_one_out(
         Packed whitening rows of S / (N - 1) + ridge I, per depth, row by row of the depth's grid.
     squared : Tensor of shape (n_images, fine height, fine width), float64
         Squared leave-one-out Mahalanobis distances.
+    alone : Tensor of shape (n_images, fine height, fine width), float64, or None
+        Those with each image left out by itself, if asked for.
 
     Raises
     ------
@@ -75,16 +81,19 @@ def factor_and_leave_one_out(
     counts = [len(levels[0]) for levels in images]
     squared = moments.means[0].new_empty(sum(counts), *tree.fine_shape)
     largest = max((group.n_rows for group in groups), default=0)
-    are_alone = sum(group.n_rows for group in groups) < len(squared)
+    alone = torch.empty_like(squared) if each_alone else None
+    are_alone = each_alone or sum(group.n_rows for group in groups) < len(squared)
     for band in tree.bands(8 * n_channels * max(n_channels, GROUP_SHARE * largest), BAND_BYTES):
         _factor(moments, band, ridge, whitening)
         leaves = tree.distinct[-1][band[-1]]
         if are_alone:
             _leave_each_out(moments, band, images, ridge, squared.flatten(1).split(counts))
+        if alone is not None:
+            alone.flatten(1)[:, leaves] = squared.flatten(1)[:, leaves]
         for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES // GROUP_SHARE):
             at = torch.tensor(places, device=squared.device)
             squared.flatten(1)[at[:, None], leaves] = found.T
-    return whitening, squared
+    return whitening, squared, alone
 
 
 def _factor(moments: Moments, band: Sequence[slice], ridge: float, whitening: Sequence[Tensor]) -> None:

@@ -86,6 +86,32 @@ def test_groups_decide_scores_and_threshold_alone():
     assert_array_equal(each.loo_scores_, alone.loo_scores_)
 
 
+def test_each_image_is_left_out_alone_as_well():
+    pyramid, groups = draw(30), np.repeat([0, 1, 2], 10)
+    found = gaussian().fit(pyramid, groups=groups)
+    expected = gaussian().fit(pyramid)
+    assert_allclose(found.alone_scores_, expected.loo_scores_, rtol=1e-12)
+    assert (found.loo_scores_ > found.alone_scores_).mean() > 0.9, "fewer are left to learn from"
+    assert expected.alone_scores_ is None
+    grown = (
+        gaussian().partial_fit(pyramid[:12], groups=groups[:12]).partial_fit(pyramid[12:], groups=groups[12:])
+    )
+    assert_allclose(grown.alone_scores_, expected.loo_scores_, rtol=1e-9)
+
+
+def test_scores_too_good_to_be_true_are_lower_than_any_left_out_alone(photos):
+    """Photos of days that were learned are as good as those of others, and score lower."""
+    by_groups, alone = (learner().fit(photos.X_train, groups=groups) for groups in (np.arange(30) % 2, None))
+    assert by_groups.n_groups_ == 2 and alone.n_groups_ is None
+    lowest = by_groups.pipeline_[-1].alone_scores_.min()
+    assert lowest == pytest.approx(alone.loo_scores_.min(), rel=1e-6)
+    assert by_groups.loo_scores_.min() > 1.02 * lowest
+    blank = np.full_like(photos.X_test[:1], 128)
+    (found,), (expected,) = (detector.check(blank) for detector in (by_groups, alone))
+    assert found.outside.keys() == expected.outside.keys()
+    assert_allclose(by_groups._photo_checker(0.01)._score_range, (lowest, np.inf))
+
+
 def test_the_sample_holds_whole_groups():
     pyramid, groups = draw(60), np.repeat(np.arange(12), 5)
     expected = by_definition(pyramid, groups.tolist(), 0.01)
@@ -346,7 +372,7 @@ def test_a_checkpoint_of_other_groups_is_refused(photos, tmp_path, monkeypatch):
     params = {"batch_size": 8}
     detector = learner(**params, checkpoint=tmp_path, checkpoint_every=1)
 
-    def killed(*_):
+    def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

@@ -66,7 +66,7 @@ def test_leave_one_out_equals_leaving_out(n_images, small, monkeypatch):
     levels = levels_of(1, n_images, [(2, 3, 2), (4, 4, 5), (1, 7, 6)])
     collected = moments_of(levels)
     images = [[level[:2] for level in levels], [level[2:] for level in levels]]
-    rows, squared = leave_one_out.factor_and_leave_one_out(collected, images, 0.01, torch.float64)
+    rows, squared, _ = leave_one_out.factor_and_leave_one_out(collected, images, 0.01, torch.float64)
     embedding = embedding_of(levels)
     for index in range(n_images):
         others = np.delete(embedding, index, axis=0)

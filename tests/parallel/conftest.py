@@ -46,6 +46,8 @@ def ray():
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Memory that other processes of this machine take is no reason to kill workers.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     tests = str(Path(__file__).parents[1])
     path = os.pathsep.join([str(Path(tests).parent), tests])
     on_terminate = signal.getsignal(signal.SIGTERM)
