@@ -101,7 +101,7 @@ def page(rows) -> str:
             f"Made by `{pages.command('needs.py')}` on {pages.machine()}: what "
             "`skpadim.needs.fit_bytes` says, and what the process took at its peak beside what was there "
             "when the network had been built. Random weights, photos of noise that were in memory before. A "
-            "fit is refused only where nine tenths of what it is said to need are not there.",
+            "fit is refused only where four fifths of what it is said to need are not there.",
             "",
             *pages.table(HEAD, rows),
             "",
