@@ -22,7 +22,7 @@ from ..base.state import rolls_back
 from ..images.arriving import ArrivingImages, as_arriving
 from ..images.collection import Images
 from ..images.copies import pixel_digests
-from ..images.ignore import warn_of_aspect
+from ..images.ignore import warn_of_aligned_aspect, warn_of_aspect
 from .estimators import Growing, GrowingEstimator
 from .factors import resolve_epsilon
 from .forgetting import Leaving, find_learned, take_out_photos
@@ -253,9 +253,12 @@ class GrowingDetector(GrowingEstimator):
         self.photo_statistics_ = growth.photo_statistics()
         if not keep:
             growth.patches = None
-        # A mask on what photos are moved to has the aspect of that.
-        if self.ignore is not None and (features.aligner_ is None or features.resize_ == "stretch"):
-            warn_of_aspect(self.ignore, self.photo_statistics_)
+        aligner = features.aligner_
+        if self.ignore is not None:
+            if aligner is None:
+                warn_of_aspect(self.ignore, self.photo_statistics_)
+            else:
+                warn_of_aligned_aspect(self.ignore, features.resized_size_, aligner.aspect_, features.resize_)
         gaussian.calibrate(calibration)
         self.loo_indices_ = gaussian.loo_indices_
         self.pipeline_ = Pipeline([("features", features), ("channels", channels), ("gaussian", gaussian)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import Any
@@ -95,6 +96,36 @@ def warn_of_aspect(ignore: ArrayLike | str | os.PathLike[str], statistics: NDArr
             f"shape, such as {aspects[others][0]:.3g} times as wide as high: on them the mask does not lie "
             "where it was drawn. Draw it on a photo as it is, height first, or fit photos of one shape "
             "alone.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def warn_of_aligned_aspect(
+    ignore: ArrayLike | str | os.PathLike[str], size: Size, aspect: float, way: str
+) -> None:
+    """Warn if a mask is not of the shape of aligned photos, over which it is stretched.
+
+    Parameters
+    ----------
+    ignore : (height, width) array-like, or path
+        See `ignored_window`.
+    size : (int, int)
+        Height and width that aligned photos are resized to.
+    aspect : float
+        Width by height of the aligner's template.
+    way : {"stretch", "pad", "crop"}
+        How photos are brought to another aspect.
+    """
+    height, width = check_mask(_without_hidden(ignore), "ignore").shape
+    rows, columns = size
+    # Stretched to the template's aspect or to the network's, it is the same picture.
+    if min(abs(math.log(known * height / width)) for known in (columns / rows, aspect)) > _SAME_ASPECT:
+        warnings.warn(
+            f"ignore is {height} x {width} pixels, and aligned photos are {rows} x {columns}: where photos "
+            "are aligned the mask is stretched over aligned ones, and does not lie where it was drawn. Draw "
+            f"it on a photo that PartAligner(image_size={(rows, columns)}, resize={way!r}) returns: "
+            "fit(good).transform(good).",
             UserWarning,
             stacklevel=4,
         )

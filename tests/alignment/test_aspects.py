@@ -134,3 +134,47 @@ def test_a_frozen_aligner_has_to_have_the_same_way_and_aspect():
         small(image_size=96, resize="crop", align=frozen).fit(good)
     with pytest.raises(ValueError, match=r"PartAligner\(resize='pad', image_size=\(64, 96\)\)"):
         small(image_size=(64, 96), resize="pad", align=frozen).fit(good)
+
+
+def ignoring(shape):
+    """Return a mask of that shape whose upper eighth is to be ignored."""
+    mask = np.zeros(shape, bool)
+    mask[: shape[0] // 8] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("way", "shape"),
+    [
+        ("stretch", (96, 96)),  # of aligned photos, as transform returns them
+        ("stretch", (192, 192)),
+        ("stretch", (96, 144)),  # of aligned photos, at the aspect of the photos
+        ("pad", (96, 96)),
+        ("crop", (96, 96)),
+    ],
+)
+def test_a_mask_of_aligned_photos_lies_where_it_was_drawn(way, shape):
+    good, _ = photos(20)
+    detector = small(image_size=96, resize=way, align=PartAligner(max_angle=20), ignore=ignoring(shape))
+    features = detector.fit(good).pipeline_["features"]  # warnings are errors
+    assert features.ignored_[:12].all() and not features.ignored_[48:60].all(axis=1).any()
+
+
+@pytest.mark.parametrize(("way", "shape"), [("stretch", (144, 96)), ("pad", (96, 144)), ("crop", (96, 144))])
+def test_a_mask_that_is_none_of_aligned_photos_is_told(way, shape):
+    good, _ = photos(20)
+    detector = small(image_size=96, resize=way, align=PartAligner(max_angle=20), ignore=ignoring(shape))
+    words = (
+        f"ignore is {shape[0]} x {shape[1]} pixels, and aligned photos are 96 x 96.*"
+        rf"Draw it on a photo that PartAligner\(image_size=\(96, 96\), resize='{way}'\) returns"
+    )
+    with pytest.warns(UserWarning, match=words):
+        detector.fit(good)
+
+
+def test_a_mask_goes_by_the_photos_where_auto_leaves_them_as_they_lie():
+    good, _ = photos(20, max_angle=0, max_shift=0)
+    detector = small(image_size=96, align="auto", ignore=ignoring((96, 96)))
+    with pytest.warns(UserWarning, match="100% of the photos are of another shape"):
+        detector.fit(good)
+    assert detector.pipeline_["features"].aligner_ is None
