@@ -238,7 +238,8 @@ def check_groups(groups: Any, n_images: int) -> GroupLabels:
             f"groups has the shape {labels.shape}, and X {n_images} image(s): pass one label per image, in "
             "the same order."
         )
-    for place, label in enumerate(labels):
+    # In an array of words a NaN of the list would be a word.
+    for place, label in enumerate(groups if isinstance(groups, Sequence) else labels):
         if _is_missing(label):
             raise ValueError(
                 f"groups[{place}] is {label!r}: every image needs a label. Give images of which nobody knows "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import joblib
 import numpy as np
 import pytest
@@ -216,6 +218,18 @@ def test_bad_groups_are_refused_before_anything_is_learned(groups, message, phot
     detector = learner(backbone="resnet18", weights="/no such file")  # which the network would be read from
     with pytest.raises(ValueError, match=message):
         detector.fit(photos.X_train[:6], groups=groups)
+
+
+@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None, np.datetime64("NaT")])
+@pytest.mark.parametrize("kind", [list, tuple, deque])
+def test_a_missing_label_among_words_is_refused(missing, kind):
+    with pytest.raises(ValueError, match=r"groups\[1\] is .*: every image needs a label"):
+        check_groups(kind(["mon", missing, "tue"]), 3)
+
+
+def test_words_that_say_missing_are_labels():
+    assert check_groups(["nan", "None", "nan"], 3).largest() == 2
+    assert check_groups([1, "1", "2"], 3).largest() == 2
 
 
 def test_a_label_of_pandas_that_is_missing_is_refused():
