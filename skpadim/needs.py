@@ -331,7 +331,9 @@ def _options(plan: Plan, layer_names: Sequence[str], size_name: str) -> Iterator
     fewer = (plan.with_channels(factor) for factor in _FACTORS)
     yield ((f"n_channels={lowered.n_channels}", lowered) for lowered in fewer)
     yield _without_fine_layers(plan, layer_names)
-    samples = (replace(plan, n_calibration=n) for n in _CALIBRATION if n < n_kept)
+    # A sample has to hold two groups, as large as they may be.
+    fewest = 1 if plan.largest_group == 1 else 2 * plan.largest_group
+    samples = (replace(plan, n_calibration=n) for n in _CALIBRATION if fewest <= n < n_kept)
     yield ((f"n_calibration={lowered.n_calibration}", lowered) for lowered in samples)
     yield _on_coarser_grids(plan, layer_names)
     batches = (replace(plan, batch_size=n) for n in (8, 1) if n < plan.n_together)

@@ -179,6 +179,18 @@ def test_a_way_out_is_mild_and_what_it_says():
     assert "image_size=1344" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("largest_group", "n_that_fit", "proposed"),
+    [(1, 100, ["100"]), (50, 100, ["100"]), (51, 100, []), (100, 200, ["200"]), (101, 200, [])],
+)
+def test_a_sample_that_groups_would_refuse_is_no_way_out(largest_group, n_that_fit, proposed):
+    """Two groups, as large as they may be, have to fit into it."""
+    plan = large(n_images=500, largest_group=largest_group)
+    with pytest.raises(ValueError, match="Lower one of these") as caught:
+        check_room(plan, fit_bytes(replace(plan, n_calibration=n_that_fit)), NAMES)
+    assert re.findall(r"n_calibration=(\d+)", str(caught.value)) == proposed
+
+
 def test_a_coarser_grid_is_a_way_out_where_cells_are_whole():
     plan = large(n_images=500)
     with pytest.raises(ValueError, match="Lower one of these") as caught:
