@@ -42,7 +42,7 @@ from .images.inputs import describe_image_input
 from .images.scales import ValueRange
 from .inspection import Inspection, Inspections, Request
 from .judging import Judge
-from .needs import MemoryNeed, Plan, check_room, fit_bytes, score_bytes
+from .needs import MemoryNeed, Plan, check_n_images, check_room, fit_bytes, score_bytes
 from .parallel.tasks import jobs_at_hand
 from .stream import join_by_image
 
@@ -333,7 +333,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         Parameters
         ----------
         n_images : int
-            Photos to learn from.
+            Photos to learn from, at least three.
 
         Returns
         -------
@@ -342,8 +342,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
         Raises
         ------
-        ValueError
-            If a parameter is out of range.
+        ValueError, TypeError
+            If a parameter is out of range, or `n_images` no such number.
 
         Examples
         --------
@@ -353,6 +353,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         '5.0 GB, 1.5 GB'
         """
         self._validate_params()
+        n_images = check_n_images(n_images)
         steps = self._make_steps()
         steps.features.build()
         self._draw_channels(steps)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
+from numbers import Integral
 from typing import NamedTuple, Self
 
 from .images.resizing import images_at_a_time
@@ -22,6 +23,9 @@ from .parallel.partition import part_size
 from .pyramid import CoarseToFine
 
 Shape = tuple[int, int, int]
+
+#: Photos that a fit takes.
+FEWEST = 3
 
 _DOUBLE = 8
 # What an error proposes: sides of images and numbers of channels so many times as large, and sizes of the
@@ -110,6 +114,21 @@ class MemoryNeed(NamedTuple):
     fit: int
     #: The fitted detector, and what a batch of photos takes in it.
     score: int
+
+
+def check_n_images(n_images: object) -> int:
+    """Return how many photos there will be to learn from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no whole number, or less than a fit takes.
+    """
+    if not isinstance(n_images, Integral) or isinstance(n_images, bool):
+        raise TypeError(f"n_images={n_images!r} must be an int: how many photos there are to learn from.")
+    if n_images < FEWEST:
+        raise ValueError(f"n_images={n_images!r} must be at least {FEWEST}: fewer photos teach nothing.")
+    return int(n_images)
 
 
 def _side(length: int, factor: float) -> int:

@@ -137,6 +137,23 @@ def test_the_need_is_known_beforehand_and_is_that_of_the_fit(photos):
     assert small(device="cpu", patch_stride=8).memory_need(20).fit < detector.memory_need(20).fit
     with pytest.raises(ValueError, match="n_calibration"):
         small(n_calibration=0).memory_need(20)
+    assert detector.memory_need(np.int64(20)) == detector.memory_need(20)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "kind"),
+    [
+        (2, ValueError),
+        (0, ValueError),
+        (-5, ValueError),
+        (2.5, TypeError),
+        ("10", TypeError),
+        (True, TypeError),
+    ],
+)
+def test_the_need_of_no_number_of_photos_is_refused(n_images, kind):
+    with pytest.raises(kind, match=rf"n_images={n_images!r} must be (an int|at least 3)"):
+        small().memory_need(n_images)
 
 
 def test_tiles_are_counted(monkeypatch):

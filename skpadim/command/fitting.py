@@ -43,7 +43,7 @@ def fit(
     from ..detector import PaDiMDetector
     from ..images.resizing import images_at_a_time
     from ..model_file import describe, save_model
-    from ..needs import in_words
+    from ..needs import FEWEST, in_words
 
     refuse_absent_folder(output)
     groups = None
@@ -53,7 +53,8 @@ def fit(
         found = find_training_photos(folder)
     paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
-    need = detector.memory_need(len(paths)).fit
+    # Fewer the fit refuses, which names the photos.
+    need = detector.memory_need(max(FEWEST, len(paths))).fit
     if need > _LARGE:
         say(f"Learning takes about {in_words(need)} of memory.")
     begin = time.perf_counter()

@@ -114,6 +114,13 @@ def test_photos_that_cannot_be_read_end_the_fit_or_are_named(parts, tmp_path):
     assert skipped[0].endswith("zzz.png") and read_card(output)["n_photos"] == 24
 
 
+def test_too_few_photos_are_refused_as_photos(drawn, tmp_path):
+    for path in sorted((drawn / "train" / "good").glob("*.png"))[:2]:
+        shutil.copy(path, tmp_path)
+    result = run("fit", tmp_path, "-o", tmp_path / "m.skpadim", "--image-size", "64", status=2)
+    assert "Found n_samples=2 image(s) in X, at least 3 are needed" in result.stderr
+
+
 def test_photos_in_a_folder_for_every_group(drawn, tmp_path):
     paths = sorted((drawn / "train" / "good").glob("*.png"))
     good = tmp_path / "parts" / "train" / "good"
