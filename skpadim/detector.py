@@ -107,7 +107,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         see :class:`CNNFeatureTransformer`.
     on_error : {"raise", "skip"}, default="raise"
         What to do about an image that cannot be read. "skip": a warning counts them; they are not learned,
-        their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1.
+        their scores, p-values and maps are NaN, nothing is marked, and ``predict`` says -1. Maps and masks
+        at the original size are None.
     epsilon : float or "auto", default="auto"
         Added to every variance. "auto": 1 % of the mean feature variance. 0.01 is the paper's, for ResNets.
     sigma : float, default=4.0
@@ -429,7 +430,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
     def anomaly_map(
         self, X: Any, *, original_size: bool = False
-    ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+    ) -> NDArray[np.float32] | list[NDArray[np.float32] | None]:
         """Show where images are anomalous.
 
         Parameters
@@ -442,9 +443,10 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
         Returns
         -------
-        ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
+        ndarray of shape (n_images, height, width), or list of ndarray or None if ``original_size``
             Higher = more anomalous; smoothed Mahalanobis distances. ``score_samples`` is minus the maximum
-            at the size that the network sees.
+            at the size that the network sees. Of an image that ``on_error="skip"`` left out it is NaN, and at
+            the original size None.
         """
         gaussian = self._fitted_steps()[2]
         images = self._images(X)
@@ -456,7 +458,9 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
         maps = self._judge().values_by(self._n_jobs(), images, "maps")
         return join_by_image(images, maps, gaussian.image_size_, np.nan)
 
-    def segment(self, X: Any, *, original_size: bool = False) -> NDArray[np.bool_] | list[NDArray[np.bool_]]:
+    def segment(
+        self, X: Any, *, original_size: bool = False
+    ) -> NDArray[np.bool_] | list[NDArray[np.bool_] | None]:
         """Mark the pixels whose anomaly map exceeds the threshold on the image score.
 
         An image has a marked pixel exactly if ``predict`` says -1: one rule, one false-alarm rate per image,
@@ -472,7 +476,8 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
 
         Returns
         -------
-        ndarray of shape (n_images, height, width), or list of ndarray if ``original_size``
+        ndarray of shape (n_images, height, width), or list of ndarray or None if ``original_size``
+            In an image that ``on_error="skip"`` left out nothing is marked; at the original size it is None.
         """
         gaussian = self._fitted_steps()[2]
         images = self._images(X)
