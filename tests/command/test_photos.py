@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skpadim.command.photos import find_photos, find_training_photos, photos_below
+from skpadim.command.photos import find_photos, find_training_groups, find_training_photos, photos_below
 from trees import write_image, write_text
 
 
@@ -52,6 +52,34 @@ def test_photos_to_train_on(drawn, tree):
     assert find_training_photos(tree) == [tree / "a.png", tree / "b.png"]
     with pytest.raises(ValueError, match="photos of good parts, right in the folder or in 'train/good'"):
         find_training_photos(tree / ".cache" / "d.png")
+
+
+def test_folders_of_good_photos_alone_may_be_groups(tmp_path):
+    for name in ("mon/a.png", "tue/b.png", "tue/shift 2/c.png"):
+        write_image(tmp_path / "parts" / "train" / "good" / name)
+    for folder in (tmp_path / "parts", tmp_path / "parts" / "train" / "good"):
+        with pytest.raises(ValueError, match=r"or with --groups in a folder for every group.*'mon/', 'tue/'"):
+            find_training_photos(folder)
+    paths, groups = find_training_groups(tmp_path / "parts")
+    assert len(paths) == 3 and groups == ["mon", "tue", "tue/shift 2"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["mon/a.png"],  # one group
+        ["mon/a.png", "tue/notes.txt"],
+        ["train/bad/a.png", "test/good/b.png"],
+        ["ground_truth/cut/a.png", "ground_truth/dent/b.png"],
+    ],
+)
+def test_other_folders_are_no_groups(tmp_path, names):
+    for name in names:
+        (write_image if name.endswith(".png") else write_text)(tmp_path / name)
+    for folder in (tmp_path, tmp_path / "ground_truth"):
+        with pytest.raises(ValueError) as caught:
+            find_training_photos(folder)
+        assert "--groups" not in str(caught.value)
 
 
 def test_what_is_not_there_is_named(tree):
