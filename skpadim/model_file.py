@@ -78,10 +78,12 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
     dict
         It can be written as JSON. ``format``; ``created``, now, in UTC; ``versions`` of skpadim, torch,
         scikit-learn and Python; ``n_photos``, how many were learned; ``network``, ``layers``, ``n_channels``,
-        ``image_size`` and ``crop_size``, (height, width); ``resize``; ``decoding``; ``false_alarm_rate``,
-        None if the threshold was set as a score; ``threshold``; ``skipped``, by index; ``training``, a list
-        of ``path`` (None here), ``index`` and ``loo_score`` of the photos with leave-one-out scores, the
-        highest first.
+        ``image_size`` and ``crop_size``, (height, width); ``resize``; ``decoding``; ``align``, how
+        parts are moved, "rigid", "shift" or None, and ``align_by_auto``, whether ``align="auto"`` decided
+        that; ``patch_stride``; ``ignore``, whether there is a mask; ``n_groups``, None without groups;
+        ``false_alarm_rate``, None if the threshold was set as a score; ``threshold``; ``skipped``, by index;
+        ``training``, a list of ``path`` (None here), ``index`` and ``loo_score`` of the photos with
+        leave-one-out scores, the highest first. Cards of earlier versions lack some.
 
     Examples
     --------
@@ -93,6 +95,7 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
     ('efficientnet_lite0', 20, [64, 64])
     """
     from .base.checks import check_size
+    from .decisions import decisions
 
     features, channels, gaussian = detector.pipeline_.named_steps.values()
     backbone = detector.backbone
@@ -118,6 +121,7 @@ def describe(detector: PaDiMDetector) -> dict[str, Any]:
         "resize": detector.resize,
         "decoding": detector.decoding,
         "crop_size": None if crop is None else list(check_size("crop_size", crop)),
+        **decisions(detector),
         "false_alarm_rate": rate_in_force(detector),
         "threshold": -float(detector.offset_),
         "skipped": {str(index): reason for index, reason in getattr(detector, "skipped_", {}).items()},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.whole_files import refuse_absent_folder
+from ..decisions import decisions_in_words
 from .messages import say, show
 from .photos import find_training_groups, find_training_photos
 from .progress import FitProgress, Progress
@@ -108,6 +109,8 @@ def _tell(card: Mapping[str, Any], folder: Path, groups: Sequence[str] | None) -
     for path, reason in card["skipped"].items():
         say(f"Not read: {path}: {reason}")
     show(f"Network: {card['network']}, layers {', '.join(card['layers'])}, {width} x {height} px.")
+    if card["align"] is not None or card["align_by_auto"]:
+        show(f"Parts: {decisions_in_words(card)['parts']}.")
     show(
         f"Threshold: {threshold:.4g}. Of new photos of good parts, about {rate:.3g} % "
         "score higher: the false-alarm rate."

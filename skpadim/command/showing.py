@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..decisions import decisions_in_words
 from .messages import ANOMALIES, ERRORS, GOOD, say, show
 from .progress import Progress
 
@@ -37,6 +38,7 @@ def tell_card(card: Mapping[str, Any]) -> None:
         "Not read": f"{len(card['skipped'])} photos" if card["skipped"] else None,
         "Network": f"{card['network']}, layers {', '.join(card['layers'])}, {card['n_channels']} channels",
         "Sees": _sizes(card),
+        **{name.capitalize(): text for name, text in decisions_in_words(card).items()},
         "Threshold": f"{card['threshold']:.6g} ({by})",
         "Versions": ", ".join(f"{name} {version}" for name, version in card.get("versions", {}).items()),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decisions import decisions, decisions_in_words
 from .parts import Entry
 
 GOOD = "good"
@@ -212,6 +213,7 @@ def model_facts(card: Mapping[str, Any], detector: Any) -> list[tuple[str, str]]
         "layers": ", ".join(map(str, known["layers"])),
         "channels": len(detector.channel_indices_),
         "input size": _size(known["image_size"]),
+        **decisions_in_words(card if "align" in card else decisions(detector)),
         "threshold": f"{threshold:.6g}",
         "false-alarm rate asked for": _rate(known["false_alarm_rate"]),
         "expected at this threshold": f"at most {100 * expected:.3g} %",

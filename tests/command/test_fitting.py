@@ -61,6 +61,7 @@ def test_summary_names_photos_threshold_and_outliers(drawn, tmp_path):
     marked = [line for line in result.stdout.splitlines() if line.endswith(" above the threshold")]
     assert [line.split()[1] for line in marked] == above
     assert "Learning: 24 of 24 photos" in result.stderr
+    assert "Parts: " not in result.stdout
 
 
 def test_options_reach_the_detector(drawn, tmp_path):
@@ -112,6 +113,12 @@ def test_photos_that_cannot_be_read_end_the_fit_or_are_named(parts, tmp_path):
     assert "Not read: " in result.stderr
     (skipped,) = read_card(output)["skipped"].items()
     assert skipped[0].endswith("zzz.png") and read_card(output)["n_photos"] == 24
+
+
+def test_summary_says_that_auto_leaves_photos_as_they_lie(drawn, tmp_path):
+    options = ["--image-size", "32", "--false-alarm-rate", "0.2", "--align", "auto"]
+    result = run("fit", drawn, "-o", tmp_path / "m.skpadim", *options)
+    assert '\nParts: taken as they lie, as align="auto" decided.\n' in result.stdout
 
 
 def test_too_few_photos_are_refused_as_photos(drawn, tmp_path):

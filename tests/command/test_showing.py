@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from commands import run
+from skpadim.datasets import make_inspection_images
 from skpadim.model_file import load_model, read_card, save_model
 
 
@@ -39,6 +41,44 @@ def test_info_says_what_becomes_of_another_aspect(drawn, tmp_path, resize, words
     run("fit", drawn, "-o", path, "--image-size", "32x64", "--resize", resize)
     assert read_card(path)["resize"] == resize
     assert f"photos {words} 64 x 32 px" in run("info", path).stdout
+
+
+def test_info_says_what_was_decided_of_photos(tmp_path):
+    photos = make_inspection_images(24, 0, 0, image_size=96, max_angle=8, max_shift=6).X_train
+    for place, photo in enumerate(photos):
+        folder = tmp_path / "parts" / f"day {place % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(folder / f"{place}.png")
+    mask = np.zeros((96, 96), np.uint8)
+    mask[:9] = 255
+    Image.fromarray(mask).save(tmp_path / "ignore.png")
+    path, options = tmp_path / "m.skpadim", ["--image-size", "96", "--false-alarm-rate", "0.2", "--groups"]
+    options += ["--align", "auto", "--patch-stride", "16", "--ignore", tmp_path / "ignore.png"]
+    parts = 'turned and shifted to where good photos have them, as align="auto" decided'
+    assert f"\nParts: {parts}.\n" in run("fit", tmp_path / "parts", "-o", path, *options).stdout
+    card, text = read_card(path), run("info", path).stdout
+    assert (card["align"], card["align_by_auto"], card["patch_stride"]) == ("rigid", True, 16)
+    assert (card["ignore"], card["n_groups"]) == (True, 3)
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert lines["Parts"] == parts and lines["Patches"] == "at least 16 px apart"
+    assert lines["Ignored"] == "a region of all aligned photos"
+    assert lines["Groups"].startswith("3, each left out as a whole: a threshold by a false-alarm rate")
+
+
+def test_info_of_a_card_of_an_earlier_version(model, copied):
+    later = ("align", "align_by_auto", "patch_stride", "ignore", "n_groups")
+    with zipfile.ZipFile(copied) as file:
+        contents = {name: file.read(name) for name in file.namelist()}
+    card = {name: value for name, value in json.loads(contents["card.json"]).items() if name not in later}
+    contents["card.json"] = json.dumps(card).encode()
+    with zipfile.ZipFile(copied, "w") as file:
+        for name, content in contents.items():
+            file.writestr(name, content)
+    text = run("info", copied).stdout
+    assert "Sees" in text and "Parts" not in text and "Groups" not in text
+    assert load_model(copied).card == card
+    run("threshold", copied, "--value", "12.5")
+    assert read_card(copied)["align"] is None, "what is known of it now"
 
 
 def test_info_of_a_file_without_a_card(model, tmp_path):

@@ -108,3 +108,11 @@ def test_what_the_card_lacks_is_taken_from_the_detector(detector):
     facts = dict(model_facts(card, detector))
     assert (facts["name"], facts["digest"], facts["network"]) == ("line 3", "abc", "mine")
     assert facts["false-alarm rate asked for"] == "none, the threshold was set"
+
+
+def test_what_was_decided_of_photos_is_a_fact(detector):
+    assert dict(model_facts({}, detector))["parts"] == "taken as they lie"
+    card = {"align": "rigid", "align_by_auto": True, "patch_stride": 16, "ignore": True, "n_groups": 5}
+    facts = dict(model_facts(card, detector))
+    assert facts["parts"].endswith('as align="auto" decided') and facts["patches"] == "at least 16 px apart"
+    assert facts["ignored"] == "a region of all aligned photos" and facts["groups"].startswith("5, each left")
