@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from .contenders import MODULES
+from .contenders import ISOLATED, MODULES
 
 #: What is installed for whom; the others run where this runs.
 REQUIREMENTS = {"anomalib": "anomalib>=2.7", "anomavision": "anomavision[cpu]>=3.6"}
@@ -22,6 +22,8 @@ REQUIREMENTS = {"anomalib": "anomalib>=2.7", "anomavision": "anomavision[cpu]>=3
 BEFORE = "skpadim before"
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 _START_SECONDS = 300
+# Modules of this folder come last: an environment's own libraries go before them.
+_WORK = "import sys; sys.path.append(sys.argv.pop(1)); from peers.worker import main; main()"
 _A_PATH = re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+){2,}[/\\]?")
 
 
@@ -59,11 +61,27 @@ def find_python(name: str, environments: Path, before: str | None = None) -> Pat
     return python
 
 
+def find_commit(name: str) -> str:
+    """Return the full hash of a commit of this repository, as a branch may move on."""
+    command = ["git", "-C", str(_BENCHMARKS), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise FailedError(f"no commit of this repository: {name}")
+    return done.stdout.strip()
+
+
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
         raise FailedError(f"could not be installed: {last.strip(' ╰─▶│')}")
+
+
+def _environment(name: str, threads: int) -> dict[str, str]:
+    pins = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+    # The interpreter is told to ignore these, too; processes that it starts are not.
+    unset = ("PYTHONPATH", "PYTHONHOME") if name in ISOLATED else ()
+    return {key: value for key, value in os.environ.items() if key not in unset} | pins
 
 
 class Process:
@@ -72,12 +90,12 @@ class Process:
     def __init__(self, name: str, folder: Path, threads: int, python: Path) -> None:
         assert name in MODULES
         self.ended: str | None = None
-        pins = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
         self._log = (folder / f"{name}.log").open("w")
+        # Both leave out the folder in which they run; -I, what PYTHONPATH names and the user's packages, too.
+        apart = "-I" if name in ISOLATED else "-P"
         self._process = subprocess.Popen(
-            [str(python), "-m", "peers.worker", name, str(folder.absolute())],
-            cwd=_BENCHMARKS,
-            env=os.environ | pins,
+            [str(python), apart, "-c", _WORK, str(_BENCHMARKS), name, str(folder.absolute())],
+            env=_environment(name, threads),
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

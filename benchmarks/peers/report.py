@@ -23,7 +23,9 @@ NOTES = """\
 - "default": skpadim's default detector, EfficientNet-Lite0 with trained weights, and its trunk, to which its
   ratio is; all others have the network named above. With onnxruntime, that runs the network; its fit
   includes writing the network for it.
-- skpadim before: an earlier commit, in an environment of its own.
+- skpadim before: the earlier commit that is named above, in an environment of its own. The commit under
+  "Versions" is what the installation there says of itself. Who has such an environment is refused if its
+  library is not imported from there.
 - skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
   scores that set the threshold.
 - Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from

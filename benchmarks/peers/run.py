@@ -38,7 +38,7 @@ from skpadim.datasets import make_inspection_images
 
 from .contenders import MODULES
 from .contenders.shared import BATCH, LAYERS, Setting
-from .processes import BEFORE, EndedError, FailedError, Process, find_python
+from .processes import BEFORE, EndedError, FailedError, Process, find_commit, find_python
 from .report import Results, report
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +100,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if min(options.sizes) < 3:
         parser.error(f"--sizes {min(options.sizes)} is too small; a fit takes 3 images at least")
+    if options.before is not None:
+        try:
+            options.before = find_commit(options.before)
+        except FailedError as error:
+            parser.error(f"--before: {error}")
     if options.n_channels is None:
         options.n_channels = BACKBONES[options.backbone]
     if options.memory is None:
@@ -257,8 +262,9 @@ def write(
 
 def describe(options: argparse.Namespace) -> str:
     limit = f" and {options.memory:.2g} GB for a contender" if options.device == "cpu" else ""
+    before = "" if options.before is None else f" {BEFORE} is commit {options.before}."
     return (
         f"{options.backbone} with random weights, three layers, {options.n_channels} channels, "
         f"{options.image_size} px, {options.device}, threads: {options.threads}; at most {options.cap:g} s "
-        f"for a cell{limit}."
+        f"for a cell{limit}.{before}"
     )

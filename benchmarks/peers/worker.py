@@ -11,14 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from .contenders import MODULES, shared
+from .contenders import ISOLATED, MODULES, shared
 
 # Images scored one by one in a run, and images whose distances are compared.
 N_SINGLE = 16
@@ -38,6 +38,8 @@ class Worker:
             f".contenders.{MODULES[name]}", __package__
         ).Contender
         self.name = name
+        if name in ISOLATED:
+            check_origin(ISOLATED[name])
         # Before memory is looked at: what all have in common.
         self.good, self.test = (np.load(folder / f"{photos}.npy") for photos in ("good", "test"))
         self.before = memory("VmRSS")
@@ -47,7 +49,8 @@ class Worker:
             resource.setrlimit(resource.RLIMIT_AS, (most * 10**6, most * 10**6))
 
     def versions(self) -> dict[str, str]:
-        return {"Python": platform.python_version()} | {name: version(name) for name in self.make.packages}
+        found = {"Python": platform.python_version()}
+        return found | {name: installed_version(name) for name in self.make.packages}
 
     def fit(self, size: int) -> float:
         # What an earlier fit left must not count as memory of this one, nor a failed fit hold any.
@@ -90,6 +93,20 @@ class Worker:
         images = self.contender.prepare(self.test[:N_COMPARED])
         np.save(path, self.contender.distances(images).double().cpu())
         return str(path)
+
+
+def check_origin(library: str) -> None:
+    """Refuse a library that was imported from elsewhere than from this interpreter's environment."""
+    file = import_module(library).__file__
+    if file is None or not Path(file).is_relative_to(sys.prefix):
+        raise ImportError(f"{library} was imported from outside of its environment")
+
+
+def installed_version(package: str) -> str:
+    """Return a package's version and, of one that was installed from a repository, its commit."""
+    found = distribution(package)
+    commit = json.loads(found.read_text("direct_url.json") or "{}").get("vcs_info", {}).get("commit_id")
+    return f"{found.version} of commit {commit}" if commit else found.version
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -154,5 +171,5 @@ def work(name: str, folder: Path) -> None:
             answer(lambda call=call, arguments=arguments: getattr(started[0], call)(*arguments))
 
 
-if __name__ == "__main__":
+def main() -> None:
     work(sys.argv[1], Path(sys.argv[2]))

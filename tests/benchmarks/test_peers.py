@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import sysconfig
+import venv
+from pathlib import Path
 
 import pytest
 from numpy.testing import assert_allclose
@@ -105,6 +110,72 @@ def test_a_run_that_is_cut_short_leaves_what_it_measured(monkeypatch, tmp_path):
     text = output.read_text()
     assert "not finished" in text
     assert float(rows_of(text, "fit")["trunk"]["8 images, s"]) > 0
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def install(site, name):
+    """Write what an installation of a commit leaves, as far as it is looked at."""
+    (site / "skpadim").mkdir(parents=True)
+    (site / "skpadim" / "__init__.py").write_text(f"PaDiMDetector = {name!r}")
+    info = site / "skpadim-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: skpadim\nVersion: 0.1.0\n")
+    origin = {"url": "file:///there", "vcs_info": {"vcs": "git", "commit_id": COMMIT}}
+    (info / "direct_url.json").write_text(json.dumps(origin))
+
+
+def make_environment(folder, *more):
+    """Make an environment with the packages of this one, and of more folders; return python and packages."""
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "borrowed.pth").write_text("\n".join([*map(str, more), *paths]))
+    return folder / "bin" / "python", site
+
+
+def test_the_earlier_commit_is_imported_from_its_environment_alone(folder, monkeypatch, tmp_path):
+    python, site = make_environment(tmp_path / "before")
+    install(site, "earlier")
+    trap = tmp_path / "trap"
+    install(trap, "current")
+    (trap / "skpadim" / "__init__.py").write_text("raise RuntimeError('the current tree was imported')")
+    monkeypatch.setenv("PYTHONPATH", str(trap))
+    monkeypatch.setenv("PYTHONHOME", str(trap))
+    monkeypatch.chdir(trap)
+    process = processes.Process(processes.BEFORE, folder, 1, python)
+    try:
+        process.wait_until_ready()
+        assert process.call("versions", cap=60)["skpadim"] == f"0.1.0 of commit {COMMIT}"
+        inherited = Path(f"/proc/{process._process.pid}/environ").read_bytes()
+        assert b"PYTHONPATH=" not in inherited
+        assert b"PYTHONHOME=" not in inherited
+    finally:
+        process.end()
+
+
+def test_an_earlier_commit_from_elsewhere_is_refused(folder, tmp_path):
+    install(tmp_path / "checkout", "current")
+    python, _ = make_environment(tmp_path / "before", tmp_path / "checkout")
+    process = processes.Process(processes.BEFORE, folder, 1, python)
+    try:
+        with pytest.raises(processes.FailedError, match="skpadim was imported from outside"):
+            process.wait_until_ready()
+    finally:
+        process.end()
+
+
+def test_the_page_names_the_earlier_commit(monkeypatch, capsys):
+    monkeypatch.chdir(Path(peers.__file__).parent)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    if head.returncode:
+        pytest.skip("the tests are in no repository")
+    options = peers.parse([*TINY, "--before", "HEAD"])
+    assert f"{processes.BEFORE} is commit {head.stdout.strip()}." in peers.describe(options)
+    with pytest.raises(SystemExit):
+        peers.parse([*TINY, "--before", "no-such-commit"])
+    assert "no commit of this repository: no-such-commit" in capsys.readouterr().err
 
 
 def test_no_path_of_the_machine_is_reported():

@@ -14,3 +14,5 @@ MODULES = {
     "anomavision": "anomavision_padim",
     "reference": "reference",
 }
+#: Who has an environment of its own, and the library that must come from there.
+ISOLATED = {"skpadim before": "skpadim", "anomalib": "anomalib", "anomavision": "anomavision"}
