@@ -15,6 +15,11 @@ SCORES = {
     "png": "PNG files",
     "jpeg": "JPEG files",
 }
+FILES = (
+    "From files, too, smoothed maps come out, but of trunks, which have none. Pillow decodes for all: for "
+    "skpadim beside the network, for the others one file after the other, before torchvision's transforms. "
+    "Threads that decode: "
+)
 NOTES = """\
 - trunk: the network to its third layer, batch norms folded, channels last; normalised tensors in, channels
   last, a whole batch at a time. Its fit is one pass over the images, 32 at a time. On a CPU, skpadim passes a
@@ -26,11 +31,10 @@ NOTES = """\
 - skpadim before: the earlier commit that is named above, in an environment of its own. The commit under
   "Versions" is what the installation there says of itself. Who has such an environment is refused if its
   library is not imported from there.
-- skpadim: uint8 arrays or paths in; smoothed maps out, for files scores. Its fit includes the leave-one-out
-  scores that set the threshold.
-- Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times; from
-  files all but skpadim read one file after the other with Pillow and torchvision's transforms, as the peers'
-  documents do, while skpadim decodes in two threads.
+- skpadim: uint8 arrays or paths in; smoothed maps out. Its fit includes the leave-one-out scores that set the
+  threshold.
+- Peers and reference: normalised float tensors in, smoothed maps out. Normalising is not in their times, but
+  for files, which all but skpadim read as the peers' documents do.
 - Every fit but the trunk's includes building the network from a state-dict file. Weights are random, and the
   same for all; so are the channels.
 - anomalib adds another 0.00001 to the variances, which shows in its map difference.
@@ -107,6 +111,16 @@ def fit_table(results: Results, names: Sequence[str], sizes: Sequence[int]) -> l
     return table([*head, "on disk, MB"], rows)
 
 
+def about_files(results: Results, names: Sequence[str]) -> list[str]:
+    """Say how many threads decode files, and whose."""
+    by_number: dict[int, list[str]] = {}
+    for name in names:
+        for number in results.values.get((name, "decoders"), []):
+            by_number.setdefault(int(number), []).append(name)
+    said = [f"{number} of {', '.join(by_number[number])}" for number in sorted(by_number)]
+    return [f"{FILES}{'; '.join(said)}."] if said else []
+
+
 def score_table(results: Results, names: Sequence[str]) -> list[str]:
     times = {
         "score": "batch of 32, ms per image",
@@ -159,7 +173,8 @@ def report(results: Results, names: Sequence[str], sizes: Sequence[int], setting
         [f"Made by `{command('peers')}` on {machine()}. {setting}"],
         ["In brackets: the ratio to the trunk alone in the same turn, its median and extremes."],
         fit_table(results, names, sizes),
-        [*score_table(results, names)],
+        about_files(results, names),
+        score_table(results, names),
         peers_against_skpadim(results, names, sizes),
         beside_before(results, names, sizes),
         [f"Map differences are from {base}'s maps."] if base else [],

@@ -205,6 +205,7 @@ def score_in_turns(
                 # The first run warms up.
                 record(results if turn else Results(), name, measure, process, call, options.cap)
     for name, process in fitted.items():
+        record(results, name, "decoders", process, ("decoders",), options.cap)
         record(results, name, "peak", process, ("peak",), options.cap)
         record(results, name, "whole peak", process, ("whole_peak",), options.cap)
         if not name.startswith("trunk"):

@@ -73,6 +73,9 @@ class Worker:
         paths = sorted((self.setting.folder / kind).iterdir())
         return median_seconds(lambda: self.contender.score_files(paths)) / len(paths)
 
+    def decoders(self) -> int:
+        return self.contender.decoders()
+
     def peak(self) -> int:
         """Return the largest memory so far, above imports and photos, in megabytes."""
         return memory("VmHWM") - self.before

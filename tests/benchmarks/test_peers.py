@@ -7,10 +7,13 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from PIL import Image
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 
@@ -18,6 +21,7 @@ _REASON = "the benchmarks are not in this distribution"
 peers = pytest.importorskip("peers.run", reason=_REASON)
 processes = pytest.importorskip("peers.processes", reason=_REASON)
 reporting = pytest.importorskip("peers.report", reason=_REASON)
+shared = pytest.importorskip("peers.contenders.shared", reason=_REASON)
 
 TINY = ["--sizes", "8", "--image-size", "64", "--n-channels", "20", "--threads", "1"]
 TINY += ["--repeats", "1", "--score-repeats", "1"]
@@ -67,6 +71,21 @@ def test_every_contender_without_an_environment_fills_its_row(monkeypatch, tmp_p
     # skpadim's maps before smoothing are the plain formulas'.
     assert 0 < float(scores["skpadim"]["map difference"]) < 1e-4
     assert scores["reference"]["map difference"] == "-"
+    assert "Threads that decode: 1 of trunk, trunk split, reference; 2 of skpadim." in text
+
+
+@pytest.mark.moves_global_generator  # the plain reference does
+@pytest.mark.filterwarnings("ignore:false_alarm_rate")  # eight photos are few
+def test_files_are_the_same_work_as_arrays(folder):
+    """What comes out are maps, of all who have some."""
+    setting = shared.Setting.read(folder)
+    paths = sorted((folder / "png").iterdir())[:2]
+    photos = np.stack([np.asarray(Image.open(path).resize((64, 64))) for path in paths])
+    for name in ("own", "own_default", "reference"):
+        contender = import_module(f"peers.contenders.{name}").Contender(setting)
+        contender.fit(shared.Batches(np.load(folder / "good.npy"), contender.prepare))
+        from_files = np.asarray(contender.score_files(paths))
+        assert from_files.shape == np.asarray(contender.score(contender.prepare(photos))).shape == (2, 64, 64)
 
 
 def test_a_call_past_its_time_ends_the_process(process):

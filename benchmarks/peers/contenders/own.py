@@ -38,7 +38,10 @@ class Contender(shared.Contender):
         return self.detector.anomaly_map(images)
 
     def score_files(self, paths: Sequence[Path]) -> Any:
-        return self.detector.score_samples(paths)
+        return self.detector.anomaly_map(paths)
+
+    def decoders(self) -> int:
+        return self.detector.pipeline_["features"]._n_threads()
 
     def distances(self, images: np.ndarray) -> torch.Tensor:
         features, channels, gaussian = self.detector.pipeline_.named_steps.values()

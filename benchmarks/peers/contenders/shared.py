@@ -97,6 +97,10 @@ class Contender(ABC):
         """Compute what ``score`` does, from image files."""
         return self.score(torch.stack([self.from_file(Image.open(path).convert("RGB")) for path in paths]))
 
+    def decoders(self) -> int:
+        """Return how many threads decode files."""
+        return 1
+
     def distances(self, images: Any) -> Tensor:
         """Compute the distances of all patches (n, h, w), before upsampling and smoothing."""
         raise NotImplementedError
