@@ -6,7 +6,7 @@ The trunk alone, skpadim, anomalib, AnomaVision, and the formulas of the first p
 NumPy and SciPy. Each works in a process of its own, on the same drawn photos, with the same random weights,
 channels and number of threads, in turns. The two libraries are installed from the registry by uv, once, into
 environments of their own; no weights are downloaded. Whoever fails, takes too long for a cell or needs too
-much memory says so in its row. Linux only. About twenty minutes on two quiet cores.
+much memory says so in its row. Linux only. About half an hour on two quiet cores.
 
     python benchmarks/peers --backbone wide_resnet50_2 --sizes 512 --contenders trunk skpadim \\
         --repeats 1 --cap 900
@@ -81,7 +81,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--sizes", type=int, nargs="+", default=[64, 256, 1024], help="numbers of images to fit on")
     add("--contenders", nargs="+", choices=list(MODULES), default=list(MODULES))
-    add("--repeats", type=int, default=3, help="turns of fits")
+    add("--repeats", type=int, default=5, help="turns of fits")
     add("--score-repeats", type=int, default=5, help="turns of scores")
     add("--backbone", choices=list(BACKBONES), default="resnet18")
     add("--n-channels", type=int, help="default: the paper's, 100 or 550")

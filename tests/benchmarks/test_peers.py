@@ -197,6 +197,11 @@ def test_the_page_names_the_earlier_commit(monkeypatch, capsys):
     assert "no commit of this repository: no-such-commit" in capsys.readouterr().err
 
 
+def test_medians_are_of_five_turns_unless_asked_otherwise():
+    options = peers.parse([])
+    assert options.repeats == options.score_repeats == 5
+
+
 def test_no_path_of_the_machine_is_reported():
     error = processes.FailedError("cannot open /somewhere/on this/machine.pth: 3/4 read")
     assert str(error) == "cannot open ... this/machine.pth: 3/4 read"
