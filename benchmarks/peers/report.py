@@ -42,7 +42,7 @@ NOTES = """\
   in the fit, not when scoring.
 - Contenders run in turns, each in a process of its own. Times are medians over the turns, ratios the medians
   of the ratios in the same turn. Scores are taken up to 7 times a turn, for 4 s at most, single
-  images 16 times, and count by their median. A fit of more than 30 s is timed once. A dash: nothing to
+  images 16 times, and count by their median. A fit of more than 60 s is timed once. A dash: nothing to
   measure, or not tried because the contender had failed before.
 - Peak memory is the process's resident memory at its highest (VmHWM) minus what imports and photos take; on a
   GPU, the host's alone. "With scoring" is after a fit on the smallest number of images and all the scoring;
