@@ -35,6 +35,15 @@ def _without_folder(word: str) -> str:
 def machine() -> str:
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.machine()} machine, {memory:.0f} GB of memory"
+    system = f"{platform.machine()} machine ({_processor()}), {memory:.0f} GB of memory"
     gpu = f" and an {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{cpus} cores of an {system}{gpu}, {platform.system()}"
+
+
+def _processor() -> str:
+    """Return what Linux calls the processor, and the instructions that torch uses of it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{named[0]}, {capability}" if named else capability
