@@ -72,14 +72,11 @@ class Points:
     y, x : Tensor of shape (height,) and (width,)
     aspect : float
         Width by height of the frame.
-    homogeneous : Tensor of shape (height * width, 3)
-        x, y and 1 of each.
     """
 
     y: Tensor
     x: Tensor
     aspect: float
-    homogeneous: Tensor
 
     @classmethod
     def of(
@@ -97,9 +94,7 @@ class Points:
             (((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5) * length * share)[part]
             for n, length, share, part in zip(size, extent(aspect), shares, window, strict=True)
         )
-        rows, columns = torch.meshgrid(y, x, indexing="ij")
-        planes = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1)
-        return cls(y, x, aspect, planes.flatten(0, 1))
+        return cls(y, x, aspect)
 
     def seen_at(self, motions: Sequence[Motion], shares: Shares = WHOLE) -> Tensor:
         """Return where photos show them, as :func:`torch.nn.functional.grid_sample` has it.
@@ -125,8 +120,10 @@ class Points:
             ]
             for each in motions
         ]
-        places = self.homogeneous @ torch.tensor(matrices, dtype=torch.float32)
-        return places.view(len(motions), len(self.y), len(self.x), 2)
+        by_x, by_y, at_middle = torch.tensor(matrices, dtype=torch.float32)[:, :, None].unbind(1)
+        by_column, by_row = self.x[:, None] * by_x, self.y[:, None] * by_y + at_middle
+        # One sum for each place: products of matrices take several times as long.
+        return by_column[:, None] + by_row[:, :, None]
 
 
 def sample(images: Tensor, places: Tensor, mode: str = "bilinear", padding: str = "zeros") -> Tensor:

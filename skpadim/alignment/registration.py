@@ -75,7 +75,8 @@ class Registration:
             Refinement(template, level, limits)
             for template, level in zip(finer, self.levels[1:], strict=True)
         )
-        self._slopes = functional.normalize(self.levels[1].points.homogeneous[:, :2], dim=0)
+        points = self.levels[1].points
+        self._slopes = functional.normalize(torch.cartesian_prod(points.y, points.x), dim=0)
         self._light = Likeness(self._levelled(grey))
 
     @torch.inference_mode()

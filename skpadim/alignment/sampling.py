@@ -69,7 +69,7 @@ class Sampler:
         is_small = min(planes.shape[2] / wanted[0], planes.shape[3] / wanted[1]) < _REDUCED
         mode = "bicubic" if is_small else "bilinear"
         pixels = sample(planes, self._points.seen_at([motion], shares), mode, "border")
-        pixels = torch.lerp(fill, pixels.clamp_(0, _white(reduced)), (~self.outside(motion, shares)).float())
+        pixels = torch.where(self.outside(motion, shares), fill, pixels.clamp_(0, _white(reduced)))
         if not reduced.is_floating_point():
             pixels = pixels.round_().to(reduced.dtype)
         return pixels.permute(0, 2, 3, 1).contiguous()
