@@ -73,8 +73,8 @@ class PatchGaussian(PyramidInputMixin, GrowingGaussian, CalibratedDecisionMixin,
         of all images of other groups; exact. There are min(n_images, n_calibration), or with groups as many
         as whole groups have.
     alone_scores_ : ndarray of shape (n_scores,), or None
-        With groups, the scores of the same images with each left out by itself: what good images of groups
-        that were learned score. None without groups.
+        With groups, the scores of the same images with each left out by itself, or with its copies: what good
+        images of groups that were learned score. None without groups.
     loo_indices_ : ndarray of shape (n_scores,)
         Which training images these are the scores of, by their place in the stream; of a detector, in `X`.
     n_groups_ : int or None

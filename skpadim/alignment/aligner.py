@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..base.checks import check_size
+from ..base.devices import host_tensor
 from ..base.state import Estimator, rolls_back
 from ..images.arrays import Size
 from ..images.collection import Images, check_images
@@ -383,7 +384,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
 
     def _fill(self, resized: Size, seen: Size) -> Tensor:
         rows, columns = centre_window(resized, seen)
-        planes = torch.from_numpy(self.photo_).permute(2, 0, 1)[None]
+        planes = host_tensor(self.photo_).permute(2, 0, 1)[None]
         whole = functional.interpolate(planes, resized, mode="bilinear", antialias=True)
         return whole[0, :, rows, columns].contiguous()
 
@@ -410,7 +411,7 @@ class PartAligner(TransformerMixin, Estimator, auto_wrap_output_keys=None):  # t
         return self._registration
 
     def _build(self) -> Registration:
-        grey, edges = (torch.from_numpy(plane)[None, None] for plane in (self.grey_, self.edges_))
+        grey, edges = (host_tensor(plane)[None, None] for plane in (self.grey_, self.edges_))
         return Registration(grey, edges, self.aspect_, self._limits())
 
     def __sklearn_tags__(self) -> Tags:

@@ -54,7 +54,7 @@ def fit(
         found = find_training_photos(folder)
     paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
-    # Fewer the fit refuses, which names the photos.
+    # Of fewer photos the fit itself says that they are too few.
     need = detector.memory_need(max(FEWEST, len(paths))).fit
     if need > _LARGE:
         say(f"Learning takes about {in_words(need)} of memory.")

@@ -65,16 +65,22 @@ def find_training_photos(folder: Path) -> list[Path]:
     good = training_folder(folder) or folder
     expected = "photos of good parts, right in the folder or in 'train/good' in it"
     if _has_groups(good):
-        expected += ", or with --groups in a folder for every group, such as a day"
+        expected += (
+            ", or, if all below are of good parts, with --groups a folder for every group, such as a day"
+        )
     return images_in(good, expected)
 
 
 def _has_groups(folder: Path) -> bool:
-    """Say whether photos lie in two folders or more that may be groups: none to test on, and no masks."""
+    """Say whether photos lie in two folders or more that may be groups: none to test on, and no masks.
+
+    Beside a folder of good photos are others.
+    """
     if not folder.is_dir() or is_mask_folder(folder) or test_folder(folder) is not None:
         return False
     below = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
-    return len(below) > 1 and all(any(photos_below(path)) for path in below)
+    are_alike = len(below) > 1 and all(path.name.lower() != "good" for path in below)
+    return are_alike and all(any(photos_below(path)) for path in below)
 
 
 def find_training_groups(folder: Path) -> tuple[list[Path], list[str]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context, clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -247,9 +248,13 @@ class GrowingDetector(GrowingEstimator):
     def _learn(self: Any, steps: Steps, growth: Growth, *, keep: bool) -> None:
         """Set all that is learned; the moments may go while it is laid out."""
         features, channels, gaussian = steps
-        calibration = gaussian.learn(
-            growth.patches, features.input_size_, features.ignored_, growth.photos.membership()
-        )
+        membership = growth.photos.membership()
+        try:
+            calibration = gaussian.learn(growth.patches, features.input_size_, features.ignored_, membership)
+        except NotFittedError as error:
+            if keep:
+                raise
+            raise ValueError(str(error)) from None  # no more photos will come
         self.photo_statistics_ = growth.photo_statistics()
         if not keep:
             growth.patches = None

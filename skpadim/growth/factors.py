@@ -81,10 +81,9 @@ def factor_patches(growth: PatchGrowth, epsilon: float, membership: Membership |
     images = [[level.permute(0, 3, 1, 2) for level in levels] for levels, _ in blocks]
     parts = [part for _, part in blocks if part is not None]
     dtype = reduce(torch.promote_types, (level.dtype for level in images[0]))
-    by_groups = plan.n_groups is not None
     try:
         rows, squared, alone = factor_and_leave_one_out(
-            moments, images, epsilon, dtype, plan.groups, each_alone=by_groups
+            moments, images, epsilon, dtype, plan.groups, plan.copies
         )
     except NotPositiveDefiniteError:
         n_channels = sum(shape[0] for shape in growth.shapes)

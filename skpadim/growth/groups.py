@@ -39,12 +39,15 @@ class Membership:
         Whether those that belong together are equal.
     describe : callable
         Names a group in a message, given where one of its photos is among those learned.
+    copies : Membership or None
+        Which of the same photos are equal, where these belong to groups; None if nobody looked.
     """
 
     names: NDArray[np.uint64]
     places: NDArray[np.int64]
     are_copies: bool
     describe: Callable[[int], str]
+    copies: Membership | None = None
 
 
 class LeavingPlan(NamedTuple):
@@ -60,12 +63,15 @@ class LeavingPlan(NamedTuple):
         Ascending.
     n_groups : int or None
         How many of the groups that are given are scored; None if none are given.
+    copies : list of LeftOut, or None
+        What is left out with a photo where it is left out without its group; None if no groups are given.
     """
 
     groups: list[LeftOut]
     order: list[int]
     places: list[int]
     n_groups: int | None = None
+    copies: list[LeftOut] | None = None
 
 
 def leave_out(sample: Reservoir, membership: Membership | None) -> LeavingPlan:
@@ -94,16 +100,13 @@ def leave_out(sample: Reservoir, membership: Membership | None) -> LeavingPlan:
     order, places = sample.order(), sample.places()
     if membership is None:
         return LeavingPlan([], order, places)
+    at = np.searchsorted(membership.places, places)
+    if membership.are_copies:
+        return LeavingPlan(_copies(membership, at, order), order, places)
     _, first, group_of, sizes = np.unique(
         membership.names, return_index=True, return_inverse=True, return_counts=True
     )
-    at = np.searchsorted(membership.places, places)
     name_of_largest = membership.describe(int(first[sizes.argmax()]))
-    if membership.are_copies:
-        _refuse_few_others(sizes, name_of_largest)
-        n_alike = sizes[group_of[at]].tolist()
-        groups = [LeftOut((row,), n) for row, n in zip(order, n_alike, strict=True) if n > 1]
-        return LeavingPlan(groups, order, places)
     _refuse_sizes(sizes, name_of_largest, sample.size)
     rows: dict[int, list[int]] = {}
     for row, group in zip(order, group_of[at].tolist(), strict=True):
@@ -112,9 +115,23 @@ def leave_out(sample: Reservoir, membership: Membership | None) -> LeavingPlan:
     _refuse_small_sample(len(whole), sizes, sample.size)
     groups = [LeftOut(tuple(rows[group]), len(rows[group])) for group in sorted(whole) if sizes[group] > 1]
     kept = [place for place, group in enumerate(group_of[at].tolist()) if group in whole]
+    copies = [] if membership.copies is None else _copies(membership.copies, at, order)
     return LeavingPlan(
-        groups, [order[place] for place in kept], [places[place] for place in kept], len(whole)
+        groups, [order[place] for place in kept], [places[place] for place in kept], len(whole), copies
     )
+
+
+def _copies(membership: Membership, at: NDArray[np.intp], order: Sequence[int]) -> list[LeftOut]:
+    """Return the rows of the sample that have copies, and how many photos each stands for.
+
+    ``at`` tells which of all photos the first row in ``order`` is, and the next.
+    """
+    _, first, photo_of, sizes = np.unique(
+        membership.names, return_index=True, return_inverse=True, return_counts=True
+    )
+    _refuse_few_others(sizes, membership.describe(int(first[sizes.argmax()])))
+    n_alike = sizes[photo_of[at]].tolist()
+    return [LeftOut((row,), n) for row, n in zip(order, n_alike, strict=True) if n > 1]
 
 
 def _refuse_few_others(sizes: NDArray[np.intp], name: str) -> None:

@@ -153,13 +153,17 @@ class PhotosSeen:
         if not self.groups:
             return None
         return Membership(
-            as_names(self.groups), np.array(self.places), False, lambda at: f"of {self.describe(at)}"
+            as_names(self.groups),
+            np.array(self.places),
+            are_copies=False,
+            describe=lambda at: f"of {self.describe(at)}",
         )
 
     def membership(self) -> Membership:
         """Return which photos are of one group, or without groups which are equal."""
         copies = Membership(self.digests(), np.array(self.places), True, self.describe)
-        return self.groups_given() or copies
+        groups = self.groups_given()
+        return copies if groups is None else replace(groups, copies=copies)
 
 
 def refuse_unfit_groups(photos: PhotosSeen, labels: GroupLabels, n_calibration: int) -> None:

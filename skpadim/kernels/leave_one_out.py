@@ -31,8 +31,7 @@ def factor_and_leave_one_out(
     ridge: float,
     dtype: torch.dtype,
     groups: Sequence[LeftOut] = (),
-    *,
-    each_alone: bool = False,
+    copies: Sequence[LeftOut] | None = None,
 ) -> tuple[list[Tensor], Tensor, Tensor | None]:
     """Factor every covariance, and leave each of some training images out, a band at a time.
 
@@ -46,8 +45,9 @@ def factor_and_leave_one_out(
         Of the whitening rows returned; they are computed in float64.
     groups : sequence of LeftOut, default=()
         Images that are left out together; all others are left out one by one.
-    each_alone : bool, default=False
-        Whether to tell, beside that, what images of groups are at when each is left out by itself.
+    copies : sequence of LeftOut, optional
+        Equal images. With it, every image is left out by itself as well, but for its copies, which go with
+        it. None: that is not asked for.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def factor_and_leave_one_out(
     squared : Tensor of shape (n_images, fine height, fine width), float64
         Squared leave-one-out Mahalanobis distances.
     alone : Tensor of shape (n_images, fine height, fine width), float64, or None
-        Those with each image left out by itself, if asked for.
+        Those with each image, and its copies, left out by itself; None unless asked for.
 
     Raises
     ------
@@ -81,18 +81,17 @@ def factor_and_leave_one_out(
     counts = [len(levels[0]) for levels in images]
     squared = moments.means[0].new_empty(sum(counts), *tree.fine_shape)
     largest = max((group.n_rows for group in groups), default=0)
-    alone = torch.empty_like(squared) if each_alone else None
-    are_alone = each_alone or sum(group.n_rows for group in groups) < len(squared)
+    alone = None if copies is None else torch.empty_like(squared)
+    are_alone = alone is not None or sum(group.n_rows for group in groups) < len(squared)
     for band in tree.bands(8 * n_channels * max(n_channels, GROUP_SHARE * largest), BAND_BYTES):
         _factor(moments, band, ridge, whitening)
-        leaves = tree.distinct[-1][band[-1]]
         if are_alone:
             _leave_each_out(moments, band, images, ridge, squared.flatten(1).split(counts))
-        if alone is not None:
+        if alone is not None and copies is not None:
+            leaves = tree.distinct[-1][band[-1]]
             alone.flatten(1)[:, leaves] = squared.flatten(1)[:, leaves]
-        for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES // GROUP_SHARE):
-            at = torch.tensor(places, device=squared.device)
-            squared.flatten(1)[at[:, None], leaves] = found.T
+            _leave_together(moments, band, images, ridge, copies, alone)
+        _leave_together(moments, band, images, ridge, groups, squared)
     return whitening, squared, alone
 
 
@@ -127,6 +126,21 @@ def _leave_each_out(
             ]
             q = squared_distances(tree, factor, centred)
             results[chunk].index_copy_(1, leaves, _without_itself(q, moments.n_images).T)
+
+
+def _leave_together(
+    moments: Moments,
+    band: Sequence[slice],
+    images: Sequence[Sequence[Tensor]],
+    ridge: float,
+    groups: Sequence[LeftOut],
+    squared: Tensor,
+) -> None:
+    """Write the squared distances of images to the Gaussians of all outside of their group, for a band."""
+    leaves = moments.tree.distinct[-1][band[-1]]
+    for places, found in without_groups(moments, band, images, groups, ridge, CHUNK_BYTES // GROUP_SHARE):
+        at = torch.tensor(places, device=squared.device)
+        squared.flatten(1)[at[:, None], leaves] = found.T
 
 
 def _without_itself(q: Tensor, n_images: int) -> Tensor:

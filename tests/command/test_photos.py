@@ -58,7 +58,7 @@ def test_folders_of_good_photos_alone_may_be_groups(tmp_path):
     for name in ("mon/a.png", "tue/b.png", "tue/shift 2/c.png"):
         write_image(tmp_path / "parts" / "train" / "good" / name)
     for folder in (tmp_path / "parts", tmp_path / "parts" / "train" / "good"):
-        with pytest.raises(ValueError, match=r"or with --groups in a folder for every group.*'mon/', 'tue/'"):
+        with pytest.raises(ValueError, match=r"all below are of good parts, with --groups .*'mon/', 'tue/'"):
             find_training_photos(folder)
     paths, groups = find_training_groups(tmp_path / "parts")
     assert len(paths) == 3 and groups == ["mon", "tue", "tue/shift 2"]
@@ -70,6 +70,7 @@ def test_folders_of_good_photos_alone_may_be_groups(tmp_path):
         ["mon/a.png"],  # one group
         ["mon/a.png", "tue/notes.txt"],
         ["train/bad/a.png", "test/good/b.png"],
+        ["good/a.png", "bad/b.png"],
         ["ground_truth/cut/a.png", "ground_truth/dent/b.png"],
     ],
 )

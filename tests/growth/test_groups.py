@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 import plain
 import skpadim
 from skpadim import PatchGaussian
+from skpadim.datasets import make_inspection_images
 from skpadim.growth.groups import check_groups
 from small import small
 
@@ -108,10 +109,24 @@ def test_scores_too_good_to_be_true_are_lower_than_any_left_out_alone(photos):
     lowest = by_groups.pipeline_[-1].alone_scores_.min()
     assert lowest == pytest.approx(alone.loo_scores_.min(), rel=1e-6)
     assert by_groups.loo_scores_.min() > 1.02 * lowest
-    blank = np.full_like(photos.X_test[:1], 128)
-    (found,), (expected,) = (detector.check(blank) for detector in (by_groups, alone))
-    assert found.outside.keys() == expected.outside.keys()
     assert_allclose(by_groups._photo_checker(0.01)._score_range, (lowest, np.inf))
+
+
+def test_copies_go_with_each_photo_that_is_left_out_alone(photos):
+    X = photos.X_train.copy()
+    X[[7, 21]] = X[0]  # of the same group, and of another
+    with pytest.warns(UserWarning, match="copies"):
+        alone = learner().fit(X)
+    with pytest.warns(UserWarning, match="copies"):
+        by_groups = learner().fit(X, groups=np.arange(30) // 10)
+    assert_allclose(by_groups.pipeline_[-1].alone_scores_, alone.loo_scores_, rtol=1e-6)
+
+
+def test_good_photos_are_as_rarely_too_good_with_groups():
+    drawn = make_inspection_images(n_train=40, n_good=40, n_defective=0, image_size=64)
+    detector = learner(n_channels=20).fit(drawn.X_train, groups=np.arange(40) // 20)
+    checks = detector.check(drawn.X_test, false_alarm_rate=0.05)
+    assert np.mean(["score" in check.outside for check in checks]) <= 0.15
 
 
 def test_the_sample_holds_whole_groups():
@@ -275,9 +290,10 @@ def test_too_few_groups_once_photos_are_skipped(photos, tmp_path):
     detector = learner(on_error="skip")
     with (
         pytest.warns(UserWarning, match="3 of 6 images"),
-        pytest.raises(NotFittedError, match=r"all 3 images are of one group, of X\[3\] \('.*3\.png'\)"),
+        pytest.raises(ValueError, match=r"all 3 images are of one group, of X\[3\] \('.*3\.png'\)") as raised,
     ):
         detector.fit(paths, groups=list("aaabbb"))
+    assert raised.type is ValueError, "and not that more photos are awaited"
     assert not hasattr(detector, "pipeline_")
 
 
