@@ -35,6 +35,7 @@ from .gaussian import PatchGaussian
 from .growth.detectors import GrowingDetector, Steps, new_growth, warn_of_photos
 from .growth.groups import label
 from .growth.on_demand import drop_carried
+from .growth.patches import MIN_IMAGES
 from .growth.seeing import see
 from .images.arriving import ArrivingImages
 from .images.collection import Images
@@ -306,7 +307,7 @@ class PaDiMDetector(CallbackSupportMixin, GrowingDetector, CalibratedDecisionMix
             If y, +1 good and -1 defective, says that defective images are among them; if some are copies.
         """
         steps = self._make_steps()
-        images = self._given(steps, X, y, min_images=3)
+        images = self._given(steps, X, y, min_images=MIN_IMAGES)
         seed = draw_seed(steps.gaussian.random_state)
         labels = label(images, groups)
         labels.refuse_unfit(self.n_calibration, seed)

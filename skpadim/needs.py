@@ -13,6 +13,7 @@ from math import prod
 from numbers import Integral
 from typing import NamedTuple, Self
 
+from .growth.patches import MIN_IMAGES
 from .images.resizing import images_at_a_time
 from .kernels.leave_one_out import BAND_BYTES, CHUNK_BYTES, GROUP_CHUNKS, GROUP_SHARE
 from .kernels.pooling import pooled_shapes, pooling
@@ -23,9 +24,6 @@ from .parallel.partition import part_size
 from .pyramid import CoarseToFine
 
 Shape = tuple[int, int, int]
-
-#: Photos that a fit takes.
-FEWEST = 3
 
 _DOUBLE = 8
 # What an error proposes: sides of images and numbers of channels so many times as large, and sizes of the
@@ -126,8 +124,8 @@ def check_n_images(n_images: object) -> int:
     """
     if not isinstance(n_images, Integral) or isinstance(n_images, bool):
         raise TypeError(f"n_images={n_images!r} must be an int: how many photos there are to learn from.")
-    if n_images < FEWEST:
-        raise ValueError(f"n_images={n_images!r} must be at least {FEWEST}: fewer photos teach nothing.")
+    if n_images < MIN_IMAGES:
+        raise ValueError(f"n_images={n_images!r} must be at least {MIN_IMAGES}: fewer photos teach nothing.")
     return int(n_images)
 
 

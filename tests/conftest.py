@@ -46,3 +46,11 @@ def photos():
 @pytest.fixture(scope="module")
 def detector(photos):
     return small().fit(photos.X_train)
+
+
+@pytest.fixture
+def warned_each_time():
+    """torch warns of what it has warned of before."""
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)

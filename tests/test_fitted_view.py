@@ -43,14 +43,6 @@ def test_one_colour_stands_where_nothing_counts():
     assert (batch.pixels[0, :, 8:] == 128).all()
 
 
-@pytest.fixture
-def warned_each_time():
-    """torch warns of what it has warned of before."""
-    torch.set_warn_always(True)
-    yield
-    torch.set_warn_always(False)
-
-
 @pytest.mark.usefixtures("warned_each_time")
 def test_masks_of_which_nobody_may_write_do(recwarn):
     """As those of files that are mapped into memory."""

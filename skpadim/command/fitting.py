@@ -42,9 +42,10 @@ def fit(
         Whether the photos lie in a folder for every group, which is left out as a whole.
     """
     from ..detector import PaDiMDetector
+    from ..growth.patches import MIN_IMAGES
     from ..images.resizing import images_at_a_time
     from ..model_file import describe, save_model
-    from ..needs import FEWEST, in_words
+    from ..needs import in_words
 
     refuse_absent_folder(output)
     groups = None
@@ -55,7 +56,7 @@ def fit(
     paths = [str(path) for path in found]
     detector = PaDiMDetector(**parameters)
     # Of fewer photos the fit itself says that they are too few.
-    need = detector.memory_need(max(FEWEST, len(paths))).fit
+    need = detector.memory_need(max(MIN_IMAGES, len(paths))).fit
     if need > _LARGE:
         say(f"Learning takes about {in_words(need)} of memory.")
     begin = time.perf_counter()

@@ -146,14 +146,11 @@ def test_threads_of_torch_decide_nothing(aligner, moved):
     assert np.abs(two.astype(int) - aligner.transform(moved[0][:2])).max() <= 1
 
 
+@pytest.mark.usefixtures("warned_each_time")
 def test_files_that_are_mapped_into_memory_do(aligner, moved, tmp_path, recwarn):
     """Their arrays may not be written to, of which torch would warn."""
     joblib.dump(aligner, tmp_path / "aligner.joblib")
     mapped = joblib.load(tmp_path / "aligner.joblib", mmap_mode="r")
     assert not mapped.grey_.flags.writeable
-    torch.set_warn_always(True)  # of what it has warned of before, too
-    try:
-        assert_array_equal(mapped.transform(moved[0][:3]), aligner.transform(moved[0][:3]))
-    finally:
-        torch.set_warn_always(False)
+    assert_array_equal(mapped.transform(moved[0][:3]), aligner.transform(moved[0][:3]))
     assert not recwarn.list
